@@ -1,0 +1,19 @@
+"""benchbed ranks pretrained vision backbones by fine-tuning them under fixed protocols."""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from benchbed.evaluation import evaluate as evaluate
+
+__all__ = ["__version__", "evaluate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the Python API on first use, so that `benchbed --help` never waits for torch."""
+    if name == "evaluate":
+        from benchbed.evaluation import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

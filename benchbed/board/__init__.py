@@ -1,0 +1,1 @@
+"""Records to ranking statistics and markdown; pure."""

@@ -1,0 +1,1 @@
+"""Readers of the real layouts (ImageNet, VOC, COCO) and the miniature world."""

@@ -1,0 +1,1 @@
+"""The miniature world: an index-addressable generator of small annotated pictures."""

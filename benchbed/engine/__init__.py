@@ -1,0 +1,1 @@
+"""The one loop every run goes through: optimiser, schedule, precision, determinism."""

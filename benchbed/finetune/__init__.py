@@ -1,0 +1,1 @@
+"""One module per task family: head, loss and scoring over a Backbone."""

@@ -1,0 +1,73 @@
+"""The Backbone contract that every task family builds on."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+PYRAMID_STRIDES = (4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class PixelConvention:
+    """How a network wants its pixels: it gets ``(rgb_in_0_1 * scale - mean) / std``, reordered."""
+
+    order: str
+    """`RGB` or `BGR`; mean and std are given in this order."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    scale: float = 1.0
+    """1.0 for networks fed [0, 1], 255.0 for networks fed [0, 255]."""
+
+
+class Backbone(nn.Module):
+    """A trunk that yields a feature pyramid and a pooled embedding; knows nothing of any task.
+
+    Images are float RGB in [0, 1], (N, 3, H, W); the backbone applies its own pixel convention.
+    """
+
+    channels: tuple[int, int, int, int]
+    """Channels of the four maps."""
+    strides: tuple[int, int, int, int]
+    """Strides of the four maps: (4, 8, 16, 32), or (4, 8, 8, 8) at output stride 8."""
+    embedding_dim: int
+    convention: PixelConvention
+
+    @abstractmethod
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Four maps (N, channels[i], ceil(H / strides[i]), ceil(W / strides[i]))."""
+
+    @abstractmethod
+    def embedding(self, images: Tensor) -> Tensor:
+        """The source's own pooled pre-logits embedding, (N, embedding_dim)."""
+
+    @abstractmethod
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Five lists of parameters (stem, stage 1 … stage 4), a partition of `parameters()`."""
+
+    @abstractmethod
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """The modules of the five stages, whose batch norms are frozen along with them."""
+
+    @abstractmethod
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters from input to output for layer-wise lr decay; a partition."""
+
+    @abstractmethod
+    def dilate(self, output_stride: int) -> int:
+        """Reduce the trunk's output stride to 8 or 16 where it can; returns the stride reached."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Same as `features`, so that hooks and DDP work."""
+        return self.features(images)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Apply the pixel convention to RGB images in [0, 1]."""
+        convention = self.convention
+        if convention.order == "BGR":
+            images = images.flip(1)
+        shape = (1, 3, 1, 1)
+        mean = torch.tensor(convention.mean, dtype=images.dtype, device=images.device).view(shape)
+        std = torch.tensor(convention.std, dtype=images.dtype, device=images.device).view(shape)
+        return (images * convention.scale - mean) / std

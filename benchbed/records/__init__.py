@@ -1,0 +1,1 @@
+"""The run record, its store and its provenance."""
