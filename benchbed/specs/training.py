@@ -29,7 +29,7 @@ class Optimiser(Frozen):
     alpha: Fraction | None = None
     """rmsprop's smoothing constant."""
     layer_decay: Positive | None = None
-    """lr of layer group i is scaled by ``layer_decay ** (groups - 1 - i)``; the head has scale 1."""
+    """lr of layer group i is scaled by ``layer_decay ** (groups - 1 - i)``; the head by 1."""
     head_lr_factor: Positive | None = None
     """lr multiplier of everything outside the backbone."""
     grad_clip: Positive | None = None

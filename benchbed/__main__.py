@@ -1,0 +1,6 @@
+"""`python -m benchbed`."""
+
+from benchbed.cli.app import main
+
+if __name__ == "__main__":
+    main()

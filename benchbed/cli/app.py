@@ -1,0 +1,83 @@
+"""The `benchbed` command: its subcommands, and errors as one line with the documented exit code."""
+
+import os
+import signal
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from benchbed import __version__
+from benchbed.cli import backbones, data, doctor, eval, leaderboard, quickstart, tasks
+from benchbed.errors import BenchbedError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="benchbed",
+    help="Rank pretrained vision backbones by fine-tuning them under fixed protocols.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+    epilog="Exit codes: 0 done, 1 run failed, 2 usage, 3 data set missing or invalid, "
+    "4 checkpoint rejected, 5 some of several jobs failed, 130 interrupted.",
+)
+app.command("quickstart")(quickstart.quickstart)
+app.command("eval")(eval.evaluate)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(backbones.app, name="backbones")
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"benchbed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show version.")
+    ] = False,
+) -> None:
+    """Rank pretrained vision backbones by fine-tuning them under fixed protocols."""
+    if debug:
+        os.environ["BENCHBED_DEBUG"] = "1"
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM arrived."""
+
+
+def main() -> NoReturn:
+    """Run the command line; every failure ends in one line and its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        app()
+    except BenchbedError as error:
+        _fail(str(error), error.exit_code)
+    except Interrupted:
+        _fail("interrupted; finished records are kept: the same command goes on", INTERRUPTED)
+    except Exception as error:
+        _fail(f"unexpected {type(error).__name__}: {error} (details: benchbed --debug …)", 1)
+    sys.exit(0)
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise Interrupted
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    if os.environ.get("BENCHBED_DEBUG"):
+        traceback.print_exc()
+    for line in message.splitlines():
+        typer.echo(f"error: {line}", err=True)
+    sys.exit(code)

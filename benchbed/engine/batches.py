@@ -1,0 +1,111 @@
+"""The order in which a run sees its training pictures, and the loader that follows it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from benchbed.engine.finetune import TrainSet
+from benchbed.errors import BenchbedError
+
+SampleKey = tuple[int, int]
+"""(epoch, index): with the run's seed, all that a training sample depends on."""
+
+
+class ShuffledBatches(Sampler[list[SampleKey]]):
+    """Micro-batches of `steps` global batches, drawn without repeats inside an epoch.
+
+    Epochs are joined end to end, so that every global batch is full. With `groups`, a global
+    batch holds pictures of one group only (detectron2's AspectRatioGroupedDataset).
+    """
+
+    def __init__(
+        self,
+        pictures: int,
+        batch_size: int,
+        micro_batch: int,
+        steps: int,
+        seed: int,
+        groups: Sequence[int] | None = None,
+    ) -> None:
+        self._pictures, self._batch_size, self._micro = pictures, batch_size, micro_batch
+        self._steps, self._seed, self._groups = steps, seed, groups
+
+    def micro_sizes(self) -> list[int]:
+        """Sizes of the micro-batches that make up one global batch."""
+        whole, rest = divmod(self._batch_size, self._micro)
+        return [self._micro] * whole + ([rest] if rest else [])
+
+    def __len__(self) -> int:
+        return self._steps * len(self.micro_sizes())
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        batches = self._global_batches()
+        for _ in range(self._steps):
+            batch = next(batches)
+            for start in range(0, len(batch), self._micro):
+                yield batch[start : start + self._micro]
+
+    def _global_batches(self) -> Iterator[list[SampleKey]]:
+        pending: dict[int, list[SampleKey]] = {}
+        epoch = 0
+        while True:
+            order = np.random.default_rng([self._seed, epoch]).permutation(self._pictures)
+            for index in order.tolist():
+                group = self._groups[index] if self._groups is not None else 0
+                batch = pending.setdefault(group, [])
+                batch.append((epoch, index))
+                if len(batch) == self._batch_size:
+                    yield pending.pop(group)
+            epoch += 1
+
+
+class _KeyedSamples(Dataset[Any]):
+    def __init__(self, train_set: TrainSet, seed: int) -> None:
+        self._train_set, self._seed = train_set, seed
+
+    def __getitem__(self, key: SampleKey) -> Any:
+        epoch, index = key
+        try:
+            return self._train_set.sample(index, np.random.default_rng([self._seed, epoch, index]))
+        except BenchbedError as error:
+            return error
+
+
+class _CollateOrError:
+    """Hands a sample's error to the main process whole; DataLoader would wrap it in a traceback."""
+
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self._collate = collate
+
+    def __call__(self, samples: list[Any]) -> Any:
+        for sample in samples:
+            if isinstance(sample, BenchbedError):
+                return sample
+        return self._collate(samples)
+
+
+def training_loader(
+    train_set: TrainSet,
+    collate: Callable[[list[Any]], Any],
+    batches: ShuffledBatches,
+    *,
+    seed: int,
+    workers: int,
+    pin_memory: bool,
+) -> DataLoader[Any]:
+    """A loader whose samples depend on (seed, epoch, index) only, never on the worker count.
+
+    A batch that could not be made arrives as the BenchbedError itself.
+    """
+    return DataLoader(
+        _KeyedSamples(train_set, seed),
+        batch_sampler=batches,
+        collate_fn=_CollateOrError(collate),
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=False,
+        generator=torch.Generator().manual_seed(seed),
+    )

@@ -1,0 +1,82 @@
+"""Jobs: which backbone, protocol and seed to run, and where; planned before anything is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbed.errors import UsageError
+from benchbed.specs.protocol import (
+    AnyProtocol,
+    Override,
+    find_protocol,
+    parse_override,
+    steps_override,
+    task_ids,
+)
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What is the same for all jobs of one call; none of it is part of the protocol."""
+
+    data_root: Path | None
+    out: Path
+    device: str | None = None
+    workers: int = 0
+    micro_batch: int | None = None
+    limit: int | None = None
+    allow_partial: bool = False
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fine-tuning run to do."""
+
+    backbone: str
+    arch: str | None
+    protocol: AnyProtocol
+    seed: int
+    overrides: tuple[Override, ...]
+    options: JobOptions
+
+    def describe(self) -> str:
+        """`coco-det-mini@1#3fa9c2  backbone  seed 0`."""
+        return f"{self.protocol.identity()}  {self.backbone}  seed {self.seed}"
+
+    def unrankable_reasons(self) -> tuple[str, ...]:
+        """Why a record of this job must not be ranked; empty for a faithful run."""
+        reasons = [f"protocol override {item.key}={item.value}" for item in self.overrides]
+        if self.options.limit is not None:
+            reasons.append(f"limited to {self.options.limit} pictures a split")
+        if self.options.allow_partial:
+            reasons.append("partial checkpoint load allowed")
+        return tuple(reasons)
+
+
+def plan_jobs(
+    backbone: str,
+    tasks: tuple[str, ...],
+    *,
+    arch: str | None,
+    seeds: tuple[int, ...],
+    steps: int | None,
+    overrides: tuple[str, ...],
+    options: JobOptions,
+) -> list[Job]:
+    """Resolve tasks, seeds and overrides into jobs; `all` means every full task.
+
+    Raises:
+        UsageError: an unknown task, a bad override, a negative seed.
+    """
+    if any(seed < 0 for seed in seeds):
+        raise UsageError(f"--seed {min(seeds)}: seeds are 0 or larger")
+    names = [name for task in tasks for name in (task_ids("full") if task == "all" else [task])]
+    jobs = []
+    for name in dict.fromkeys(names):
+        changes = tuple(parse_override(text) for text in overrides)
+        if steps is not None:
+            changes = (steps_override(name, steps), *changes)
+        protocol = find_protocol(name, changes)
+        for seed in dict.fromkeys(seeds or protocol.seeds):
+            jobs.append(Job(backbone, arch, protocol, seed, changes, options))
+    return jobs
