@@ -1,0 +1,84 @@
+"""The quickstart: the shipped backbones on the five mini tasks, several runs side by side."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbed.errors import BenchbedError
+from benchbed.jobs import Job, JobOptions, plan_jobs
+
+TWINS = {
+    "efficientnet-lite0-imagenet": "efficientnet-lite0-random",
+    "mobilenet-v2-imagenet": "mobilenet-v2-random",
+}
+"""Each entry with real ImageNet weights and the same architecture without them."""
+
+TASKS = ("imagenet-cls-mini", "voc-det-mini", "voc-seg-mini", "coco-det-mini", "coco-pose-mini")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How one job of the pool ended."""
+
+    job: Job
+    lines: tuple[str, ...] = ()
+    skipped: bool = False
+    error: str | None = None
+    exit_code: int = 0
+
+
+def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
+    """All jobs, seed by seed, so that an interrupted quickstart has whole rounds."""
+    options = JobOptions(data_root=None, out=out, device="cpu")
+    jobs = [
+        job
+        for twins in TWINS.items()
+        for backbone in twins
+        for job in plan_jobs(
+            backbone, TASKS, arch=None, seeds=tuple(range(seeds)), steps=None, overrides=(),
+            options=options,
+        )
+    ]  # fmt: skip
+    return sorted(jobs, key=lambda job: (job.seed, TASKS.index(job.protocol.id)))
+
+
+def run_side_by_side(
+    jobs: list[Job], processes: int, on_start: Callable[[int], None] = lambda processes: None
+) -> Iterator[Finished]:
+    """Run jobs in `processes` single-threaded processes; yields each as it ends.
+
+    One thread a process keeps the cores busy: two small runs side by side finish sooner than the
+    same two runs on two threads each, one after the other.
+    """
+    context = multiprocessing.get_context("spawn")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
+        on_start(processes)
+        futures = [pool.submit(_run, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def _run(job: Job) -> Finished:
+    from benchbed.evaluation import run_job
+
+    try:
+        outcome = run_job(job)
+    except BenchbedError as error:
+        return Finished(job, error=str(error), exit_code=error.exit_code)
+    return Finished(job, tuple(outcome.lines()), outcome.skipped)
