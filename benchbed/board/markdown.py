@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from benchbed.board.ranking import Board, Cell, Leaderboard, Row, TransferGap
 
+TEXT_HEADS = {"backbone", "task", "entry"}
+"""Columns of words, set flush left; the others hold numbers."""
+
 
 def render_leaderboard(leaderboard: Leaderboard, gaps: Sequence[TransferGap] = ()) -> str:
     """The whole page."""
@@ -103,7 +106,7 @@ def _gaps(gaps: Sequence[TransferGap]) -> list[str]:
         ]
         for gap in gaps
     ]
-    heads = ["pretrained", "task", "pretrained", "random twin", "gap", "spread", "gap > spread"]
+    heads = ["entry", "task", "pretrained", "random twin", "gap", "spread", "gap > spread"]
     return [
         "## Does pretraining transfer?",
         "",
@@ -138,11 +141,7 @@ def _notes(leaderboard: Leaderboard) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    left = {"backbone", "pretrained", "task"}
-    rule = [
-        "---" if index and head in left and index < 3 else "--:" for index, head in enumerate(heads)
-    ]
-    rule[0] = "---" if heads[0] in left else "--:"
+    rule = ["---" if head in TEXT_HEADS else "--:" for head in heads]
     return ["| " + " | ".join(line) + " |" for line in [heads, rule, *rows]]
 
 

@@ -39,7 +39,7 @@ class BackboneFacts(Frozen):
     flops: int | None
     """Of one forward pass at `flops_size`; a multiply-add counts as 2."""
     flops_size: tuple[int, int]
-    notes: dict[str, Any] = {}
+    notes: dict[str, Any]
 
 
 class Provenance(Frozen):
