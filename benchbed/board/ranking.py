@@ -48,7 +48,8 @@ class Cell:
         if n < 2:
             return None
         quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-        return quantile * float(np.std(self.values, ddof=1)) / n**0.5
+        deviation = float(np.std(self.values, ddof=1))
+        return quantile * deviation / float(np.sqrt(n))
 
     @property
     def spread(self) -> float:
@@ -185,7 +186,7 @@ def _ranks(
 def _flops_task(columns: Sequence[Column]) -> str | None:
     tasks = [column.task for column in columns]
     classification = [task for task in tasks if "cls" in task]
-    return (classification or tasks or [None])[0]
+    return next(iter(classification or tasks), None)
 
 
 def _row(

@@ -112,13 +112,13 @@ def load_into(trunk: nn.Module, found: dict[str, dict[str, Tensor]]) -> LoadAudi
     pairs = {name: tensors[name] for name in state if _same_shape(state, tensors, name)}
     by: Literal["name", "order"] = "name"
     head: set[str] = set()
-    if not pairs:
+    if len(pairs) < len(state):
         for other, whole in found.items():
             ordered = _by_order(whole, state)
             if ordered:
                 by, container, prefix = "order", other, ""
                 pairs, head = ordered
-                tensors = {name: value for name, value in pairs.items()}
+                tensors = dict(pairs)
                 break
     _copy(trunk, pairs)
     return _report(state, tensors, pairs, head, container, prefix, by)

@@ -1,5 +1,6 @@
 """timm architectures as Backbones."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import timm
@@ -18,9 +19,11 @@ PROBE_SIZE = 64
 class TimmBackbone(Backbone):
     """A hierarchical timm network: its own stages are the pyramid."""
 
-    def __init__(self, name: str, trunk: nn.Module, convention: PixelConvention) -> None:
+    trunk: Any
+
+    def __init__(self, name: str, trunk: Any, convention: PixelConvention) -> None:
         super().__init__()
-        self.trunk: Any = trunk
+        self.trunk = trunk
         self.convention = convention
         info = trunk.feature_info
         reductions = [entry["reduction"] for entry in info]
@@ -32,7 +35,7 @@ class TimmBackbone(Backbone):
         self._indices = [
             len(reductions) - 1 - reductions[::-1].index(stride) for stride in PYRAMID_STRIDES
         ]
-        self.channels = tuple(info[i]["num_chs"] for i in self._indices)
+        self.channels = four(info[i]["num_chs"] for i in self._indices)
         self.strides = PYRAMID_STRIDES
         self.embedding_dim = int(getattr(trunk, "head_hidden_size", trunk.num_features))
         stem = [entry["module"] for entry in info if entry["reduction"] < PYRAMID_STRIDES[0]]
@@ -72,12 +75,18 @@ class TimmBackbone(Backbone):
     def dilate(self, output_stride: int) -> int:
         """See Backbone; falls back to 32 where the strides are not plain convolutions'."""
         before = dilate_stages(self.trunk, self._stages, output_stride)
-        wanted = tuple(min(stride, output_stride) for stride in PYRAMID_STRIDES)
+        wanted = four(min(stride, output_stride) for stride in PYRAMID_STRIDES)
         if probe_strides(self) == wanted:
             self.strides = wanted
             return output_stride
         restore(before)
         return self.strides[-1]
+
+
+def four(values: Iterable[int]) -> tuple[int, int, int, int]:
+    """Exactly four values as a tuple."""
+    a, b, c, d = values
+    return a, b, c, d
 
 
 def probe_strides(backbone: Backbone) -> tuple[int, ...]:
@@ -103,6 +112,6 @@ def build_timm(name: str, pretrained: bool = False) -> tuple[nn.Module, PixelCon
     Weights are downloaded only when `pretrained`.
     """
     trunk = timm.create_model(name, pretrained=pretrained, num_classes=0)
-    config = trunk.pretrained_cfg
+    config: Any = trunk.pretrained_cfg
     convention = PixelConvention("RGB", tuple(config["mean"]), tuple(config["std"]))
     return trunk, convention

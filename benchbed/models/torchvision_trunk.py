@@ -1,6 +1,7 @@
 """torchvision classification networks as Backbones."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torchvision
@@ -10,7 +11,7 @@ from benchbed.errors import UsageError
 from benchbed.models.backbone import PYRAMID_STRIDES, Backbone, PixelConvention
 from benchbed.models.dilation import dilate_stages, restore
 from benchbed.models.stages import module_stages, stage_leaves, stage_parameters
-from benchbed.models.timm_trunk import probe_strides
+from benchbed.models.timm_trunk import four, probe_strides
 
 IMAGENET = PixelConvention("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PROBE_SIZE = 64
@@ -29,7 +30,7 @@ class TorchvisionBackbone(Backbone):
         if any(stride not in sizes for stride in PYRAMID_STRIDES):
             raise UsageError(f"torchvision:{name} has no maps at strides 4, 8, 16 and 32")
         self._taps = [sizes[stride][0] for stride in PYRAMID_STRIDES]
-        self.channels = tuple(sizes[stride][1] for stride in PYRAMID_STRIDES)
+        self.channels = four(sizes[stride][1] for stride in PYRAMID_STRIDES)
         self.strides = PYRAMID_STRIDES
         self.embedding_dim = list(sizes.values())[-1][1]
         stem = [tap for stride, (tap, _) in sizes.items() if stride == PYRAMID_STRIDES[0] // 2]
@@ -77,7 +78,7 @@ class TorchvisionBackbone(Backbone):
     def dilate(self, output_stride: int) -> int:
         """See Backbone."""
         before = dilate_stages(self.trunk, self._stages, output_stride)
-        wanted = tuple(min(stride, output_stride) for stride in PYRAMID_STRIDES)
+        wanted = four(min(stride, output_stride) for stride in PYRAMID_STRIDES)
         if probe_strides(self) == wanted:
             self.strides = wanted
             return output_stride
@@ -85,7 +86,7 @@ class TorchvisionBackbone(Backbone):
         return self.strides[-1]
 
 
-def _part_names(name: str, trunk: nn.Module) -> list[str]:
+def _part_names(name: str, trunk: Any) -> list[str]:
     if hasattr(trunk, "layer4"):
         return list(RESNET_PARTS)
     if hasattr(trunk, "trunk_output"):
