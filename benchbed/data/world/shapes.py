@@ -1,0 +1,235 @@
+"""Shapes of things: parts in a unit box, x to the right and y down, both in [-1, 1]."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+"""(N, 2) polygon corners"""
+
+Paint = Literal["coat", "dark", "light", "accent", "shade"]
+"""What a part is covered with: the class's texture, or a plain tone beside it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One polygon of a shape."""
+
+    points: Points
+    paint: Paint = "coat"
+
+
+def ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0, n: int = 28) -> Points:
+    """Ellipse with its first axis turned by `tilt` radians."""
+    angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
+    px, py = rx * np.cos(angle), ry * np.sin(angle)
+    cos, sin = np.cos(tilt), np.sin(tilt)
+    return np.stack([x + px * cos - py * sin, y + px * sin + py * cos], 1)
+
+
+def limb(x1: float, y1: float, x2: float, y2: float, w1: float, w2: float) -> Points:
+    """A tapering limb with rounded ends, `w1` and `w2` its half-widths."""
+    angle = np.arctan2(y2 - y1, x2 - x1)
+    near = np.linspace(angle + np.pi / 2, angle + 3 * np.pi / 2, 7)
+    far = np.linspace(angle - np.pi / 2, angle + np.pi / 2, 7)
+    start = np.stack([x1 + w1 * np.cos(near), y1 + w1 * np.sin(near)], 1)
+    end = np.stack([x2 + w2 * np.cos(far), y2 + w2 * np.sin(far)], 1)
+    return np.concatenate([start, end])
+
+
+def _polygon(*corners: tuple[float, float]) -> Points:
+    return np.array(corners, dtype=np.float64)
+
+
+def _legs(rng: np.random.Generator, hips: tuple[float, float], foot: float, w: float) -> list[Part]:
+    parts = []
+    for hip in hips:
+        for paint, shift in (("shade", rng.normal(0.08, 0.06)), ("coat", rng.normal(-0.02, 0.08))):
+            knee = (hip + shift * 0.4, 0.45)
+            parts.append(Part(limb(hip, 0.15, *knee, w, w * 0.75), paint))  # type: ignore[arg-type]
+            parts.append(Part(limb(*knee, hip + shift, foot, w * 0.7, w * 0.5), paint))  # type: ignore[arg-type]
+    return parts
+
+
+def quadruped(rng: np.random.Generator) -> list[Part]:
+    """A horse-like animal in profile, facing left."""
+    neck = rng.uniform(-0.62, -0.5)
+    head = (neck - 0.22, rng.uniform(-0.72, -0.5))
+    return [
+        Part(limb(0.6, -0.1, rng.uniform(0.8, 0.95), rng.uniform(0.2, 0.45), 0.06, 0.03), "dark"),
+        *_legs(rng, (-0.42, 0.48), 0.92, 0.11),
+        Part(ellipse(0.05, -0.02, 0.66, 0.3)),
+        Part(limb(-0.45, -0.05, neck, -0.6, 0.2, 0.12)),
+        Part(limb(neck, -0.62, *head, 0.13, 0.08)),
+        Part(_polygon((neck - 0.02, -0.72), (neck + 0.05, -0.95), (neck + 0.1, -0.7))),
+        Part(limb(neck + 0.1, -0.72, -0.3, -0.25, 0.06, 0.04), "dark"),
+        Part(ellipse(head[0] + 0.1, head[1] - 0.05, 0.025, 0.025), "dark"),
+    ]
+
+
+def cat(rng: np.random.Generator) -> list[Part]:
+    """A low, round-headed cat-like animal in profile, facing left."""
+    tail = rng.uniform(-0.75, -0.2)
+    head = (-0.62, rng.uniform(-0.4, -0.25))
+    return [
+        Part(limb(0.6, 0.05, 0.92, tail, 0.07, 0.05)),
+        *_legs(rng, (-0.38, 0.45), 0.75, 0.1),
+        Part(ellipse(0.05, 0.08, 0.62, 0.26)),
+        Part(ellipse(*head, 0.27, 0.24)),
+        Part(_polygon((-0.84, -0.45), (-0.82, -0.75), (-0.64, -0.55))),
+        Part(_polygon((-0.58, -0.56), (-0.44, -0.76), (-0.4, -0.46))),
+        Part(ellipse(-0.72, head[1], 0.035, 0.045), "dark"),
+        Part(ellipse(-0.54, head[1], 0.035, 0.045), "dark"),
+        Part(ellipse(-0.65, head[1] + 0.11, 0.06, 0.04), "dark"),
+    ]
+
+
+def bird(rng: np.random.Generator) -> list[Part]:
+    """A perching bird, facing left."""
+    tilt = rng.uniform(-0.5, -0.1)
+    wing = rng.uniform(-0.4, 0.2)
+    return [
+        Part(_polygon((0.35, 0.05), (0.98, 0.2 - tilt * 0.6), (0.9, 0.42 - tilt * 0.6), (0.3, 0.3)), "dark"),
+        Part(limb(0.0, 0.4, -0.05, 0.92, 0.025, 0.02), "dark"),
+        Part(limb(0.15, 0.4, 0.12, 0.92, 0.025, 0.02), "dark"),
+        Part(ellipse(0.05, 0.08, 0.55, 0.38, -tilt)),
+        Part(_polygon((-0.72, -0.5), (-0.98, -0.38), (-0.7, -0.32)), "accent"),
+        Part(ellipse(-0.48, -0.42, 0.28, 0.26)),
+        Part(ellipse(0.2, 0.05, 0.42, 0.2, -tilt + wing), "shade"),
+        Part(ellipse(-0.56, -0.46, 0.05, 0.05), "dark"),
+    ]  # fmt: skip
+
+
+def fish(rng: np.random.Generator) -> list[Part]:
+    """A fish in profile, facing left."""
+    deep = rng.uniform(0.34, 0.48)
+    return [
+        Part(_polygon((0.45, 0.0), (0.98, -0.45), (0.85, 0.0), (0.98, 0.45)), "shade"),
+        Part(_polygon((-0.3, -deep * 0.8), (0.15, -deep - 0.3), (0.4, -deep * 0.5)), "shade"),
+        Part(_polygon((-0.05, deep * 0.8), (0.2, deep + 0.25), (0.3, deep * 0.6)), "shade"),
+        Part(ellipse(-0.15, 0.0, 0.75, deep)),
+        Part(limb(-0.15, 0.05, 0.12, 0.16, 0.1, 0.03), "shade"),
+        Part(ellipse(-0.62, -0.08, 0.09, 0.09), "light"),
+        Part(ellipse(-0.63, -0.08, 0.045, 0.045), "dark"),
+        Part(limb(-0.45, -deep * 0.6, -0.45, deep * 0.6, 0.015, 0.015), "dark"),
+    ]
+
+
+def car(rng: np.random.Generator) -> list[Part]:
+    """A car from the side."""
+    roof, hood = rng.uniform(-0.55, -0.4), rng.uniform(-0.12, 0.0)
+    back = rng.uniform(0.55, 0.85)
+    wheel = rng.uniform(0.17, 0.22)
+    parts = [
+        Part(
+            _polygon((-0.97, 0.3), (-0.95, 0.05), (-0.55, hood), (-0.3, roof), (0.35, roof),
+                     (back, hood), (0.95, 0.02), (0.97, 0.3))
+        ),
+        Part(_polygon((-0.44, hood), (-0.26, roof + 0.08), (0.0, roof + 0.08), (0.0, hood)), "dark"),
+        Part(_polygon((0.06, hood), (0.06, roof + 0.08), (0.31, roof + 0.08), (back - 0.12, hood)), "dark"),
+        Part(_polygon((-0.96, 0.1), (-0.86, 0.08), (-0.86, 0.17), (-0.96, 0.18)), "light"),
+        Part(limb(-0.95, 0.3, 0.95, 0.3, 0.04, 0.04), "dark"),
+    ]  # fmt: skip
+    for x in (-0.56, 0.56):
+        parts.append(Part(ellipse(x, 0.32, wheel, wheel), "dark"))
+        parts.append(Part(ellipse(x, 0.32, wheel * 0.5, wheel * 0.5), "light"))
+    return parts
+
+
+def chair(rng: np.random.Generator) -> list[Part]:
+    """A wooden chair, half from the side."""
+    lean, depth = rng.uniform(0.0, 0.15), rng.uniform(0.2, 0.35)
+    bar = 0.055
+    parts = [
+        Part(limb(0.4 - depth, 0.2, 0.4 - depth, 0.8, bar, bar * 0.8), "shade"),
+        Part(limb(-0.45 + depth, 0.2, -0.45 + depth, 0.78, bar, bar * 0.8), "shade"),
+        Part(limb(0.42, 0.1, 0.42 + lean, -0.95, bar, bar)),
+        Part(limb(0.42 - depth, 0.0, 0.42 - depth + lean, -0.9, bar, bar)),
+    ]
+    for y in np.linspace(-0.8, -0.3, int(rng.integers(2, 4))):
+        shift = lean * (0.1 - y) / 1.05
+        parts.append(Part(limb(0.42 - depth + shift, y, 0.42 + shift, y - 0.03, bar, bar)))
+    parts += [
+        Part(
+            _polygon((-0.55, 0.15), (-0.55 + depth, 0.0), (0.45 - depth * 0.2, 0.0), (0.46, 0.15))
+        ),
+        Part(_polygon((-0.55, 0.15), (0.46, 0.15), (0.46, 0.24), (-0.55, 0.24)), "shade"),
+        Part(limb(-0.48, 0.22, -0.5, 0.95, bar, bar * 0.8)),
+        Part(limb(0.4, 0.22, 0.42, 0.95, bar, bar * 0.8)),
+    ]
+    return parts
+
+
+def bottle(rng: np.random.Generator) -> list[Part]:
+    """A bottle with cap and label."""
+    width, shoulder = rng.uniform(0.24, 0.34), rng.uniform(-0.35, -0.1)
+    neck = rng.uniform(0.07, 0.1)
+    side = [(width, 0.93), (width, shoulder), (neck, shoulder - 0.25), (neck, -0.8)]
+    outline = [*side, *[(-x, y) for x, y in reversed(side)]]
+    return [
+        Part(_polygon(*outline)),
+        Part(_polygon((-neck * 1.3, -0.97), (neck * 1.3, -0.97), (neck * 1.3, -0.78), (-neck * 1.3, -0.78)), "dark"),
+        Part(_polygon((-width, 0.1), (width, 0.1), (width, 0.6), (-width, 0.6)), "light"),
+        Part(limb(-width * 0.6, 0.25, width * 0.6, 0.25, 0.03, 0.03), "accent"),
+        Part(limb(-width * 0.6, shoulder + 0.1, -width * 0.6, 0.0, 0.03, 0.03), "light"),
+    ]  # fmt: skip
+
+
+def mug(rng: np.random.Generator) -> list[Part]:
+    """A mug with a handle."""
+    width, top = rng.uniform(0.45, 0.55), rng.uniform(-0.7, -0.5)
+    ring = ellipse(width, 0.05, 0.38, 0.36)
+    hole = ellipse(width, 0.05, 0.24, 0.22)[::-1]
+    handle = np.concatenate([ring, ring[:1], hole, hole[:1]])
+    return [
+        Part(handle, "shade"),
+        Part(_polygon((-width, top), (width, top), (width * 0.9, 0.75), (-width * 0.9, 0.75))),
+        Part(ellipse(0, 0.75, width * 0.9, 0.12)),
+        Part(ellipse(0, top, width, 0.14), "light"),
+        Part(ellipse(0, top + 0.03, width * 0.86, 0.1), "dark"),
+    ]
+
+
+def apple(rng: np.random.Generator) -> list[Part]:
+    """An apple with stem and leaf."""
+    left, right = ellipse(-0.26, 0.08, 0.52, 0.66), ellipse(0.26, 0.08, 0.52, 0.66)
+    lean = rng.uniform(-0.15, 0.15)
+    return [
+        Part(left),
+        Part(right),
+        Part(limb(0.0, -0.45, lean, -0.9, 0.04, 0.035), "dark"),
+        Part(ellipse(lean + 0.22, -0.75, 0.24, 0.1, rng.uniform(-0.6, 0.1)), "accent"),
+        Part(ellipse(0.0, -0.48, 0.14, 0.06), "shade"),
+        Part(ellipse(-0.38, -0.2, 0.1, 0.16, 0.4), "light"),
+    ]
+
+
+def mushroom(rng: np.random.Generator) -> list[Part]:
+    """A mushroom: spotted cap on a pale stem."""
+    angle = np.linspace(np.pi, 2 * np.pi, 20)
+    wide, high = rng.uniform(0.75, 0.95), rng.uniform(0.65, 0.85)
+    cap = np.stack([wide * np.cos(angle), 0.05 + high * np.sin(angle)], 1)
+    stem = rng.uniform(0.16, 0.24)
+    return [
+        Part(limb(0.0, 0.0, rng.uniform(-0.1, 0.1), 0.85, stem, stem * 1.2), "light"),
+        Part(ellipse(0, 0.05, wide, 0.12), "shade"),
+        Part(cap),
+    ]
+
+
+SHAPES: dict[str, Callable[[np.random.Generator], list[Part]]] = {
+    "quadruped": quadruped,
+    "cat": cat,
+    "bird": bird,
+    "fish": fish,
+    "car": car,
+    "chair": chair,
+    "bottle": bottle,
+    "mug": mug,
+    "apple": apple,
+    "mushroom": mushroom,
+}
+"""Shapes of things other than people."""
