@@ -307,4 +307,5 @@ def _first_pictures(people: PoseSet, limit: int | None) -> PoseSet:
 
 
 def _facts(people: PoseSet) -> dict[str, Any]:
-    return fingerprint.of_split(people).as_dict()
+    paths = [person.path for person in people.people]
+    return fingerprint.of_split(paths, len(paths), [people.annotation_file]).as_dict()

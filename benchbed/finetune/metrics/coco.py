@@ -1,12 +1,14 @@
 """The official COCO figures for boxes and keypoints, computed by hotcoco.
 
 Equal to pycocotools' figures to the last bit wherever pycocotools is well defined. It is not in
-three cases, which are handled here as follows:
+four cases, which are handled here as follows:
 
 - annotation id 0: pycocotools takes a match with it for no match (torchvision issue 1530). Ids
   are renumbered from 1 here, so they never move a figure.
 - an annotation id that occurs twice: pycocotools counts the last annotation twice. Refused here.
-- `num_keypoints` is missing: pycocotools stops with a KeyError. Counted from the keypoints here.
+- `num_keypoints`, `iscrowd` or `area` is missing: pycocotools stops with a KeyError. Here they are
+  the count of labelled keypoints, 0, and the area of the box.
+- a result with a NaN score: its rank is arbitrary. Refused here.
 """
 
 import json
@@ -142,12 +144,13 @@ def _name(annotation: Any) -> str:
 
 
 def _prepare_annotation(annotation: dict[str, Any], kind: Kind, new_id: int) -> dict[str, Any]:
-    prepared = {
+    box = [float(value) for value in annotation["bbox"]]
+    prepared: dict[str, Any] = {
         "id": new_id,
         "image_id": int(annotation["image_id"]),
         "category_id": int(annotation["category_id"]),
-        "bbox": [float(value) for value in annotation["bbox"]],
-        "area": float(annotation["area"]),
+        "bbox": box,
+        "area": float(annotation.get("area", box[2] * box[3])),
         "iscrowd": int(annotation.get("iscrowd", 0)),
     }
     if kind == "keypoints":

@@ -31,7 +31,7 @@ def oks(
     start, extent = boxes[:, None, :2], boxes[:, None, 2:]
     points = found[:, None, :, :2]
     outside = np.maximum(0, start - extent - points) + np.maximum(0, points - start - 2 * extent)
-    unlabelled = ~labelled.any(axis=1)
+    unlabelled: NDArray[np.bool_] = np.asarray(~labelled.any(axis=1))
     offsets[:, unlabelled] = outside[:, unlabelled]
     similarity = _similarity(offsets, np.asarray(areas, dtype=np.float64)[None, :])
     counts = labelled | unlabelled[:, None]

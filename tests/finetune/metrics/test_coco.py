@@ -152,11 +152,15 @@ def test_integer_numpy_and_tuple_values_are_taken(random_set, assert_agrees):
     assert score(truth, numpy_results, "bbox") == expected
 
 
-def test_missing_num_keypoints_is_counted(random_set, assert_agrees):
+def test_missing_fields_get_their_plain_meaning(random_set, assert_agrees):
     truth, results = random_set(11, "keypoints")
+    for annotation in truth["annotations"]:
+        annotation["iscrowd"] = 0
+        annotation["area"] = annotation["bbox"][2] * annotation["bbox"][3]
     expected = assert_agrees(truth, results, "keypoints")
     for annotation in truth["annotations"]:
-        del annotation["num_keypoints"]
+        for field in ("num_keypoints", "iscrowd", "area"):
+            del annotation[field]
     assert score(truth, results, "keypoints") == expected
 
 
@@ -218,7 +222,7 @@ def test_repeated_annotation_id_is_refused(random_set):
         ('{"images": [], "annotations": []}', "no list 'categories'"),
         (
             '{"images": [{"id": 1}], "categories": [], "annotations": [{"id": 5, "image_id": 1}]}',
-            "annotation 5: no field 'category_id'",
+            "annotation 5: no field 'bbox'",
         ),
     ],
 )
