@@ -92,7 +92,10 @@ def bird(rng: np.random.Generator) -> list[Part]:
     tilt = rng.uniform(-0.5, -0.1)
     wing = rng.uniform(-0.4, 0.2)
     return [
-        Part(_polygon((0.35, 0.05), (0.98, 0.2 - tilt * 0.6), (0.9, 0.42 - tilt * 0.6), (0.3, 0.3)), "dark"),
+        Part(
+            _polygon((0.35, 0.05), (0.98, 0.2 - tilt * 0.6), (0.9, 0.42 - tilt * 0.6), (0.3, 0.3)),
+            "dark",
+        ),
         Part(limb(0.0, 0.4, -0.05, 0.92, 0.025, 0.02), "dark"),
         Part(limb(0.15, 0.4, 0.12, 0.92, 0.025, 0.02), "dark"),
         Part(ellipse(0.05, 0.08, 0.55, 0.38, -tilt)),
@@ -100,7 +103,7 @@ def bird(rng: np.random.Generator) -> list[Part]:
         Part(ellipse(-0.48, -0.42, 0.28, 0.26)),
         Part(ellipse(0.2, 0.05, 0.42, 0.2, -tilt + wing), "shade"),
         Part(ellipse(-0.56, -0.46, 0.05, 0.05), "dark"),
-    ]  # fmt: skip
+    ]
 
 
 def fish(rng: np.random.Generator) -> list[Part]:
@@ -125,14 +128,27 @@ def car(rng: np.random.Generator) -> list[Part]:
     wheel = rng.uniform(0.17, 0.22)
     parts = [
         Part(
-            _polygon((-0.97, 0.3), (-0.95, 0.05), (-0.55, hood), (-0.3, roof), (0.35, roof),
-                     (back, hood), (0.95, 0.02), (0.97, 0.3))
+            _polygon(
+                (-0.97, 0.3),
+                (-0.95, 0.05),
+                (-0.55, hood),
+                (-0.3, roof),
+                (0.35, roof),
+                (back, hood),
+                (0.95, 0.02),
+                (0.97, 0.3),
+            )
         ),
-        Part(_polygon((-0.44, hood), (-0.26, roof + 0.08), (0.0, roof + 0.08), (0.0, hood)), "dark"),
-        Part(_polygon((0.06, hood), (0.06, roof + 0.08), (0.31, roof + 0.08), (back - 0.12, hood)), "dark"),
+        Part(
+            _polygon((-0.44, hood), (-0.26, roof + 0.08), (0.0, roof + 0.08), (0.0, hood)), "dark"
+        ),
+        Part(
+            _polygon((0.06, hood), (0.06, roof + 0.08), (0.31, roof + 0.08), (back - 0.12, hood)),
+            "dark",
+        ),
         Part(_polygon((-0.96, 0.1), (-0.86, 0.08), (-0.86, 0.17), (-0.96, 0.18)), "light"),
         Part(limb(-0.95, 0.3, 0.95, 0.3, 0.04, 0.04), "dark"),
-    ]  # fmt: skip
+    ]
     for x in (-0.56, 0.56):
         parts.append(Part(ellipse(x, 0.32, wheel, wheel), "dark"))
         parts.append(Part(ellipse(x, 0.32, wheel * 0.5, wheel * 0.5), "light"))
@@ -171,11 +187,16 @@ def bottle(rng: np.random.Generator) -> list[Part]:
     outline = [*side, *[(-x, y) for x, y in reversed(side)]]
     return [
         Part(_polygon(*outline)),
-        Part(_polygon((-neck * 1.3, -0.97), (neck * 1.3, -0.97), (neck * 1.3, -0.78), (-neck * 1.3, -0.78)), "dark"),
+        Part(
+            _polygon(
+                (-neck * 1.3, -0.97), (neck * 1.3, -0.97), (neck * 1.3, -0.78), (-neck * 1.3, -0.78)
+            ),
+            "dark",
+        ),
         Part(_polygon((-width, 0.1), (width, 0.1), (width, 0.6), (-width, 0.6)), "light"),
         Part(limb(-width * 0.6, 0.25, width * 0.6, 0.25, 0.03, 0.03), "accent"),
         Part(limb(-width * 0.6, shoulder + 0.1, -width * 0.6, 0.0, 0.03, 0.03), "light"),
-    ]  # fmt: skip
+    ]
 
 
 def mug(rng: np.random.Generator) -> list[Part]:
