@@ -1,0 +1,93 @@
+"""DeepLabV3: atrous spatial pyramid pooling and an auxiliary FCN head."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchbed.models.backbone import Backbone
+from benchbed.specs.segmentation import AsppHead, AuxiliaryHead
+
+
+def _conv(inside: int, outside: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ImagePooling(nn.Module):
+    """ASPP's branch that sees the whole picture.
+
+    Its batch norm works on 1 x 1 maps: a training batch of one picture has no variance there, so
+    it then uses the running statistics instead of failing.
+    """
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, 1, bias=False)
+        self.norm = nn.BatchNorm2d(outside)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inside, H, W) to (N, outside, H, W), constant over H and W."""
+        pooled = self.conv(x.mean((2, 3), keepdim=True))
+        norm = self.norm
+        batch_statistics = norm.training and pooled.shape[0] > 1
+        pooled = functional.batch_norm(
+            pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias,
+            training=batch_statistics, momentum=norm.momentum or 0.0, eps=norm.eps,
+        )  # fmt: skip
+        return functional.relu(pooled).expand(-1, -1, *x.shape[-2:])
+
+
+class Aspp(nn.Module):
+    """1x1, dilated 3x3 and image-pooling branches, concatenated and projected (1706.05587)."""
+
+    def __init__(self, inside: int, channels: int, rates: Sequence[int], dropout: float) -> None:
+        super().__init__()
+        branches: list[nn.Module] = [_conv(inside, channels, 1)]
+        branches += [_conv(inside, channels, 3, rate) for rate in rates]
+        self.branches = nn.ModuleList([*branches, ImagePooling(inside, channels)])
+        self.project = nn.Sequential(
+            _conv(len(self.branches) * channels, channels, 1), nn.Dropout(dropout)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inside, H, W) to (N, channels, H, W)."""
+        joined: Tensor = self.project(torch.cat([branch(x) for branch in self.branches], 1))
+        return joined
+
+
+class DeepLabV3(nn.Module):
+    """A backbone, ASPP on its last map, and an FCN head on stage 3 for training."""
+
+    def __init__(
+        self, backbone: Backbone, classes: int, head: AsppHead, auxiliary: AuxiliaryHead
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        width = head.channels
+        self.head = nn.Sequential(
+            Aspp(backbone.channels[3], width, head.rates, head.dropout),
+            _conv(width, width, 3),
+            nn.Conv2d(width, classes, 1),
+        )
+        self.auxiliary = nn.Sequential(
+            _conv(backbone.channels[2], auxiliary.channels, 3),
+            nn.Dropout(auxiliary.dropout),
+            nn.Conv2d(auxiliary.channels, classes, 1),
+        )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (N, classes, H, W) at the images' size, and the auxiliary ones in training."""
+        size = images.shape[-2:]
+        maps = self.backbone(images)
+        logits = _upsample(self.head(maps[3]), size)
+        return logits, _upsample(self.auxiliary(maps[2]), size) if self.training else None
+
+
+def _upsample(logits: Tensor, size: torch.Size) -> Tensor:
+    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)

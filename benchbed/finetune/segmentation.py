@@ -1,0 +1,189 @@
+"""Semantic segmentation: DeepLabV3 scored by dataset-level mean IoU."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchbed.data import augment, fingerprint, pictures, roots, voc
+from benchbed.data.annotations import SegmentationPicture, SegmentationSet
+from benchbed.engine.finetune import Batch, Evaluation, FineTune
+from benchbed.errors import DataError
+from benchbed.finetune.deeplab import DeepLabV3
+from benchbed.finetune.metrics.mean_iou import class_iou, confusion_counts, mean_iou
+from benchbed.models.backbone import Backbone
+from benchbed.specs.segmentation import SegmentationProtocol, SegmentationScale
+
+PAD_MULTIPLE = 32
+"""Pictures are padded to this, as the pyramid's strides need."""
+
+
+def read_pair(item: SegmentationPicture, classes: int, ignore: int) -> tuple[Tensor, Tensor]:
+    """uint8 picture (3, H, W) and label map (H, W).
+
+    Raises:
+        DataError: broken files, sizes that differ, or an index beyond the classes.
+    """
+    picture = pictures.read_rgb(item.picture)
+    labels = pictures.read_label_map(item.label_map)
+    if picture.shape[:2] != labels.shape:
+        raise DataError(
+            f"{item.label_map}: its size {labels.shape} differs from the picture's"
+            f" {picture.shape[:2]}; take both from the same devkit"
+        )
+    beyond = labels[(labels >= classes) & (labels != ignore)]
+    if beyond.size:
+        raise DataError(
+            f"{item.label_map}: has class index {int(beyond.max())}, the protocol knows"
+            f" 0 to {classes - 1} and {ignore}"
+        )
+    return augment.to_tensor(picture), torch.from_numpy(labels)
+
+
+def base_size(height: int, width: int, scale: SegmentationScale, ratio: float) -> tuple[int, int]:
+    """Size after fitting into long x short sides times `ratio`, aspect kept (mmcv's rescale)."""
+    long, short = scale.long * ratio, scale.short * ratio
+    factor = min(long / max(height, width), short / min(height, width))
+    return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
+
+
+@dataclass(frozen=True)
+class SegmentationSamples:
+    """Augmented crops; a `TrainSet`."""
+
+    split: SegmentationSet
+    protocol: SegmentationProtocol
+
+    def __len__(self) -> int:
+        return len(self.split.pictures)
+
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """uint8 (3, h, w) crop and its (h, w) label map; padding is 0 and the ignore index."""
+        spec, data = self.protocol.augmentation, self.protocol.data
+        item = self.split.pictures[index]
+        picture, labels = read_pair(item, len(data.classes), data.ignore_index)
+        size = base_size(*labels.shape, self.protocol.scale, rng.uniform(*spec.ratio))
+        picture, labels = augment.resize(picture, *size), augment.resize_labels(labels, *size)
+        crop = augment.draw_label_crop(
+            labels, spec.crop, spec.max_class_share, data.ignore_index, rng
+        )
+        picture = augment.cut_and_pad(picture, crop, spec.crop, 0)
+        labels = augment.cut_and_pad(labels, crop, spec.crop, data.ignore_index)
+        if augment.draw_flip(spec.flip, rng):
+            picture, labels = picture.flip(-1), labels.flip(-1)
+        if spec.photometric:
+            picture = augment.photometric_distortion(picture, rng)
+        return {"images": picture, "labels": labels}
+
+
+def prepare(
+    protocol: SegmentationProtocol,
+    backbone: Backbone,
+    data_root: Path,
+    *,
+    seed: int,
+    limit: int | None = None,
+) -> FineTune:
+    """Set up one segmentation run; see `benchbed.finetune.pose.prepare` for the arguments.
+
+    Raises:
+        DataError: the data set is missing or invalid.
+    """
+    del seed
+    root, data = roots.find(data_root, "voc"), protocol.data
+    train = voc.read_segmentation(
+        root, data.year, data.train_split, data.classes, data.train_labels
+    )
+    test = voc.read_segmentation(root, data.year, data.eval_split, data.classes)
+    train, test = (replace(split, pictures=split.pictures[:limit]) for split in (train, test))
+    reached = backbone.dilate(protocol.output_stride) if protocol.output_stride < 32 else 32
+
+    def evaluate(model: nn.Module, device: torch.device) -> Evaluation:
+        return evaluate_pictures(model, test, protocol, device)
+
+    return FineTune(
+        model=DeepLabV3(backbone, len(data.classes), protocol.head, protocol.auxiliary),
+        train_set=SegmentationSamples(train, protocol),
+        collate=collate,
+        loss=lambda model, batch: segmentation_loss(model, batch, protocol),
+        evaluate=evaluate,
+        example_size=protocol.augmentation.crop,
+        dataset={
+            "train": _facts(train),
+            "eval": _facts(test),
+            "output_stride": reached,
+        },
+    )
+
+
+def collate(samples: list[dict[str, Tensor]]) -> Batch:
+    """Stack samples."""
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def segmentation_loss(
+    model: nn.Module, batch: Batch, protocol: SegmentationProtocol
+) -> dict[str, Tensor]:
+    """Mean cross entropy of the labelled pixels, main and weighted auxiliary."""
+    logits, auxiliary = model(augment.to_float(batch["images"]))
+    labels = batch["labels"].long()
+    losses = {"main": _cross_entropy(logits, labels, protocol.data.ignore_index)}
+    if auxiliary is not None and protocol.auxiliary.loss_weight:
+        extra = _cross_entropy(auxiliary, labels, protocol.data.ignore_index)
+        losses["auxiliary"] = protocol.auxiliary.loss_weight * extra
+    return losses
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
+    total = functional.cross_entropy(logits.float(), labels, ignore_index=ignore, reduction="sum")
+    return total / (labels != ignore).sum().clamp(min=1)
+
+
+def predict(
+    model: nn.Module, picture: Tensor, scale: SegmentationScale, device: torch.device
+) -> NDArray[np.uint8]:
+    """Class of each pixel (H, W) of a whole uint8 picture (3, H, W), at its own size."""
+    height, width = picture.shape[-2:]
+    size = base_size(height, width, scale, 1.0)
+    images = augment.to_float(augment.resize(picture, *size)[None].to(device))
+    pad = [-size[1] % PAD_MULTIPLE, -size[0] % PAD_MULTIPLE]
+    logits, _ = model(functional.pad(images, [0, pad[0], 0, pad[1]]))
+    logits = logits[..., : size[0], : size[1]].float()
+    logits = functional.interpolate(
+        logits, size=(height, width), mode="bilinear", align_corners=False
+    )
+    classes: NDArray[np.uint8] = logits[0].argmax(0).to(torch.uint8).cpu().numpy()
+    return classes
+
+
+def evaluate_pictures(
+    model: nn.Module, split: SegmentationSet, protocol: SegmentationProtocol, device: torch.device
+) -> Evaluation:
+    """Whole pictures, one scale, no flip; intersections and unions summed over all of them."""
+    classes, ignore = len(split.classes), protocol.data.ignore_index
+    total = np.zeros((classes, classes), dtype=np.int64)
+    rows = []
+    for item in split.pictures:
+        picture, labels = read_pair(item, classes, ignore)
+        predicted = predict(model, picture, protocol.scale, device)
+        counts = confusion_counts(predicted, labels.numpy(), classes, ignore)
+        total += counts
+        true, guessed = np.nonzero(counts)
+        cells = np.stack([true, guessed, counts[true, guessed]], 1).tolist()
+        rows.append({"picture": item.picture.name, "true_predicted_pixels": cells})
+    per_class = [
+        {"class": name, "iou": None if np.isnan(iou) else float(iou)}
+        for name, iou in zip(split.classes, class_iou(total), strict=True)
+    ]
+    return Evaluation({"mIoU": mean_iou(total)}, [*per_class, *rows])
+
+
+def _facts(split: SegmentationSet) -> dict[str, Any]:
+    maps = [item.label_map for item in split.pictures]
+    names = [item.picture for item in split.pictures]
+    return fingerprint.of_split(names, len(maps), maps).as_dict()
