@@ -1,9 +1,38 @@
 """One job: fine-tune one backbone under one protocol with one seed, and write its record."""
 
-from collections.abc import Callable
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from benchbed.engine.finetune import FineTune
+import torch
+
+from benchbed.data.world.writing import read_manifest
+from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
+from benchbed.engine.loop import Execution, Progress, Trained, train
+from benchbed.engine.loop import evaluate as score
+from benchbed.engine.step_log import StepLog
+from benchbed.errors import DataError, UsageError
 from benchbed.finetune import classification, detection, pose, segmentation
+from benchbed.jobs import Job, JobOptions, plan_jobs
+from benchbed.models.cost import forward_flops, parameter_count
+from benchbed.models.sources import LoadedBackbone, build
+from benchbed.records.provenance import collect_provenance, device_facts
+from benchbed.records.record import (
+    Arguments,
+    BackboneFacts,
+    Cost,
+    ProtocolIdentity,
+    Record,
+    TrainingFacts,
+)
+from benchbed.records.store import find_record, record_path, write_record
+from benchbed.world_cache import cached_world
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
     "classification": classification.prepare,
@@ -12,3 +41,237 @@ PREPARE: dict[str, Callable[..., FineTune]] = {
     "pose": pose.prepare,
 }
 """The task family of each protocol kind."""
+
+Say = Callable[[str], None]
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one job."""
+
+    record: Record
+    path: Path
+    skipped: bool
+    """True when the record was there already."""
+
+    def lines(self) -> list[str]:
+        """What the user sees of it."""
+        shown = [
+            f"{name} {100 * value:.2f}" if value >= 0 else f"{name} undefined"
+            for name, value in list(self.record.metrics.items())[:6]
+        ]
+        state = "already done, skipped" if self.skipped else "done"
+        lines = [f"  {state}: {', '.join(shown)} (percent)", f"  record: {self.path}"]
+        if not self.record.rankable:
+            lines.append(f"  unrankable: {'; '.join(self.record.unrankable_reasons)}")
+        return lines
+
+
+def run_job(
+    job: Job,
+    on_progress: OnProgress = lambda progress: None,
+    say: Say = lambda line: None,
+) -> Outcome:
+    """Run one job, unless its record is there already.
+
+    Raises:
+        UsageError: unknown backbone or device, or a record that cannot be read.
+        DataError: the data set is missing or invalid.
+        CheckpointError: the weights cannot be used.
+        RunFailedError: training or scoring failed.
+    """
+    device = choose_device(job.options.device)
+    loaded = build(
+        job.backbone, arch=job.arch, seed=job.seed, allow_partial=job.options.allow_partial
+    )
+    path = _record_path(job, loaded)
+    done = find_record(path)
+    if done is not None:
+        return Outcome(done, path, skipped=True)
+    if loaded.audit is not None:
+        say(f"  loaded: {loaded.audit.summary()}")
+    root = data_root(job, say)
+    started, clock = datetime.now(UTC), time.perf_counter()
+    _reset_peak_memory(device)
+    execution = Execution(device, job.options.workers, job.options.micro_batch)
+    with seeded_torch(job.seed), _step_log(job, path) as log:
+        protocol = job.protocol
+        run = PREPARE[protocol.kind](
+            protocol, loaded.backbone, root, seed=job.seed, limit=job.options.limit
+        )
+        flops = forward_flops(loaded.backbone, *run.example_size)
+
+        def report(progress: Progress) -> None:
+            log.write(progress)
+            on_progress(progress)
+
+        trained = train(run, protocol.training, execution, seed=job.seed, on_progress=report)
+        evaluation = score(run, trained.model, protocol.training, device)
+    record = _record(job, loaded, run, trained, evaluation, flops, device, started, clock)
+    write_record(path, record, evaluation.detail, evaluation.predictions)
+    return Outcome(record, path, skipped=False)
+
+
+def evaluate(
+    backbone: str,
+    tasks: Sequence[str],
+    *,
+    arch: str | None = None,
+    seeds: Sequence[int] = (),
+    data_root: Path | None = None,
+    out: Path = Path("runs"),
+    device: str | None = None,
+) -> list[Record]:
+    """Python form of `benchbed eval`: one record per task and seed, in that order.
+
+    Raises:
+        BenchbedError: as `run_job`, at the first job that fails.
+    """
+    options = JobOptions(data_root=data_root, out=out, device=device)
+    jobs = plan_jobs(
+        backbone, tuple(tasks), arch=arch, seeds=tuple(seeds), steps=None, overrides=(),
+        options=options,
+    )  # fmt: skip
+    return [run_job(job).record for job in jobs]
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device asked for, or CUDA where there is one.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: not usable here; try cpu") from error
+    return device
+
+
+def data_root(job: Job, say: Say = lambda line: None) -> Path:
+    """The folder that holds the job's data; mini protocols bring their own world.
+
+    Raises:
+        DataError: a full protocol without a data root.
+    """
+    given, world = job.options.data_root, job.protocol.data.world
+    if world is None:
+        if given is None:
+            raise DataError(
+                f"{job.protocol.id} needs real data: set --data-root or BENCHBED_DATA to the folder"
+                " that holds imagenet/, VOCdevkit/ and coco/"
+            )
+        return given
+    if given is not None and read_manifest(given) is not None:
+        return given
+    root = cached_world(world)
+    say(f"  data: the embedded miniature world in {root}")
+    return root
+
+
+def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
+    reasons = "\n".join(job.unrankable_reasons())
+    backbone = f"{loaded.id}-{loaded.checkpoint_sha256[:8]}" if _anonymous(loaded) else loaded.id
+    return record_path(
+        job.options.out, job.protocol.id, backbone, job.protocol.hash(), job.seed, reasons
+    )
+
+
+def _anonymous(loaded: LoadedBackbone) -> bool:
+    """A checkpoint known by its file name only: its hash keeps namesakes apart."""
+    return loaded.checkpoint_sha256 is not None and not loaded.source.startswith("card:")
+
+
+def _step_log(job: Job, path: Path) -> AbstractContextManager[StepLog]:
+    folder = job.options.out / "tensorboard" / path.name.split(".")[0]
+    return StepLog(folder) if job.options.tensorboard else nullcontext(StepLog(None))
+
+
+def _record(
+    job: Job,
+    loaded: LoadedBackbone,
+    run: FineTune,
+    trained: Trained,
+    evaluation: Evaluation,
+    flops: int,
+    device: torch.device,
+    started: datetime,
+    clock: float,
+) -> Record:
+    protocol, seconds = job.protocol, time.perf_counter() - clock
+    reasons = job.unrankable_reasons()
+    return Record(
+        task=protocol.id,
+        protocol=ProtocolIdentity(
+            id=protocol.id,
+            version=protocol.version,
+            hash=protocol.hash(),
+            identity=protocol.identity(),
+            content=protocol.model_dump(mode="json", exclude_none=True),
+        ),
+        backbone=_backbone_facts(loaded, run, flops),
+        seed=job.seed,
+        primary_metric=protocol.primary_metric,
+        metrics=evaluation.metrics,
+        rankable=not reasons,
+        unrankable_reasons=reasons,
+        dataset=run.dataset,
+        provenance=collect_provenance(),
+        arguments=Arguments(passed=sys.argv[1:], resolved=_resolved(job)),
+        device=device_facts(device),
+        cost=Cost(
+            wall_clock_s=seconds,
+            device_hours=seconds / 3600,
+            peak_memory_bytes=_peak_memory(device),
+            train_images_per_s=trained.images_per_s,
+            parameters_total=sum(p.numel() for p in run.model.parameters()),
+        ),
+        training=TrainingFacts(
+            steps=trained.steps,
+            first_losses=_losses(trained.losses[0]),
+            last_losses=_losses(trained.losses[-1]),
+        ),
+        started=started.isoformat(timespec="seconds"),
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _backbone_facts(loaded: LoadedBackbone, run: FineTune, flops: int) -> BackboneFacts:
+    return BackboneFacts(
+        id=loaded.id,
+        source=loaded.source,
+        checkpoint_sha256=loaded.checkpoint_sha256,
+        audit=loaded.audit.as_dict() if loaded.audit else None,
+        partial=loaded.partial,
+        pixels=asdict(loaded.convention),
+        parameters=parameter_count(loaded.backbone),
+        flops=flops,
+        flops_size=run.example_size,
+        notes={"channels": loaded.backbone.channels, "strides": loaded.backbone.strides},
+    )
+
+
+def _resolved(job: Job) -> dict[str, Any]:
+    options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(job.options).items()}
+    return {"backbone": job.backbone, "arch": job.arch, "seed": job.seed, **options}
+
+
+def _losses(row: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name != "step"}
+
+
+def _reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Peak bytes: of the device's allocator on CUDA, of the whole process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

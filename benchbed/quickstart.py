@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,8 @@ class Finished:
     """How one job of the pool ended."""
 
     job: Job
-    lines: tuple[str, ...] = ()
+    headline: str = ""
+    """Primary metric and seconds."""
     skipped: bool = False
     error: str | None = None
     exit_code: int = 0
@@ -45,9 +46,7 @@ def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
     return sorted(jobs, key=lambda job: (job.seed, TASKS.index(job.protocol.id)))
 
 
-def run_side_by_side(
-    jobs: list[Job], processes: int, on_start: Callable[[int], None] = lambda processes: None
-) -> Iterator[Finished]:
+def run_side_by_side(jobs: list[Job], processes: int) -> Iterator[Finished]:
     """Run jobs in `processes` single-threaded processes; yields each as it ends.
 
     One thread a process keeps the cores busy: two small runs side by side finish sooner than the
@@ -56,7 +55,6 @@ def run_side_by_side(
     context = multiprocessing.get_context("spawn")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        on_start(processes)
         futures = [pool.submit(_run, job) for job in jobs]
         try:
             for future in as_completed(futures):
@@ -81,4 +79,8 @@ def _run(job: Job) -> Finished:
         outcome = run_job(job)
     except BenchbedError as error:
         return Finished(job, error=str(error), exit_code=error.exit_code)
-    return Finished(job, tuple(outcome.lines()), outcome.skipped)
+    record = outcome.record
+    value = record.metrics[record.primary_metric]
+    seconds = record.cost.wall_clock_s
+    headline = f"{record.primary_metric} {100 * value:.1f} ({seconds:.0f} s)"
+    return Finished(job, headline, outcome.skipped)

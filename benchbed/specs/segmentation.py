@@ -69,7 +69,7 @@ class SegmentationProtocol(ProtocolBase):
     scale: SegmentationScale
     augmentation: SegmentationAugmentation
     output_stride: Literal[8, 16, 32]
-    """Of the backbone; an architecture that cannot be dilated stays at 32 and its record says so."""
+    """Of the backbone; one that cannot be dilated stays at 32, and its record says so."""
     head: AsppHead
     auxiliary: AuxiliaryHead
 

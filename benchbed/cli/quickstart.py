@@ -1,0 +1,80 @@
+"""`benchbed quickstart`: rank the shipped backbones on the five mini tasks."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchbed.errors import JobsFailedError
+
+if TYPE_CHECKING:
+    from benchbed.quickstart import Finished
+
+
+def quickstart(
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the records and the leaderboard.")
+    ] = Path("quickstart"),
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Seeds a task.")] = 3,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="Default: one a core, at most 8.")
+    ] = None,
+) -> None:
+    """Rank four backbones on five mini tasks: two with ImageNet weights, two without."""
+    import os
+
+    from benchbed.quickstart import TASKS, TWINS, quickstart_jobs, run_side_by_side
+    from benchbed.world_cache import cached_world
+
+    start = time.perf_counter()
+    jobs = quickstart_jobs(out, seeds)
+    typer.echo(
+        f"{2 * len(TWINS)} backbones x {len(TASKS)} tasks x {seeds} seeds = {len(jobs)} runs;"
+        f" records go to {out}"
+    )
+    typer.echo(f"miniature world: {cached_world(1)}")
+    wanted = processes or min(8, os.cpu_count() or 1)
+    finished = []
+    for number, done in enumerate(run_side_by_side(jobs, wanted), 1):
+        finished.append(done)
+        typer.echo(_line(number, len(jobs), done, start))
+    _show(out)
+    seconds = time.perf_counter() - start
+    skipped = sum(done.skipped for done in finished)
+    typer.echo(f"{len(jobs)} runs ({skipped} already done, skipped) in {seconds:.0f} s")
+    failed = [done for done in finished if done.error]
+    for done in failed:
+        typer.echo(f"error: {done.job.describe()}: {done.error}", err=True)
+    if failed:
+        raise JobsFailedError(f"{len(failed)} of {len(jobs)} runs failed; the rest are done")
+
+
+def _line(number: int, total: int, done: "Finished", start: float) -> str:
+    from benchbed.cli.progress import clock
+
+    elapsed = time.perf_counter() - start
+    eta = clock(elapsed / number * (total - number))
+    job = done.job
+    what = f"{job.protocol.id} {job.backbone} seed {job.seed}"
+    state = "failed" if done.error else "skipped, done" if done.skipped else done.headline
+    return f"[{number}/{total}] {what}: {state}  ETA {eta}"
+
+
+def _show(out: Path) -> None:
+    from rich.console import Console
+
+    from benchbed.board.markdown import render_leaderboard
+    from benchbed.board.ranking import build_leaderboard, transfer_gaps
+    from benchbed.board.terminal import gaps_view, leaderboard_view
+    from benchbed.quickstart import TWINS
+    from benchbed.records.store import read_all
+
+    ranked = build_leaderboard(read_all(out))
+    gaps = transfer_gaps(ranked.boards[0], TWINS) if ranked.boards else []
+    console = Console()
+    console.print(leaderboard_view(ranked))
+    console.print(gaps_view(gaps))
+    page = out / "leaderboard.md"
+    page.write_text(render_leaderboard(ranked, gaps), encoding="utf-8")
+    typer.echo(f"wrote {page}")
