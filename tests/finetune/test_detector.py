@@ -1,5 +1,6 @@
 """The detector's parts against torchvision's own detector, hand-worked cases and invariances."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class TinyBackbone(Backbone):
         widths = (3, 4, *self.channels)
         self.blocks = nn.ModuleList(
             nn.Conv2d(inside, outside, 3, stride=2, padding=1)
-            for inside, outside in zip(widths[:-1], widths[1:], strict=True)
+            for inside, outside in pairwise(widths)
         )
 
     def features(self, images: Tensor) -> list[Tensor]:
@@ -123,6 +124,7 @@ def torchvision_twin(spec: DetectionProtocol, model: Detector) -> FasterRCNN:
         box_bg_iou_thresh=head.foreground_iou, box_batch_size_per_image=head.samples,
         box_positive_fraction=head.positive_share, bbox_reg_weights=head.box_weights,
         min_size=128, max_size=128, image_mean=(0.0,) * 3, image_std=(1.0,) * 3,
+        _skip_resize=True,
     )  # fmt: skip
     return twin.train(model.training)
 
