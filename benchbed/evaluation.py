@@ -175,15 +175,13 @@ def data_root(job: Job, say: Say = lambda line: None) -> Path:
 
 def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
     reasons = "\n".join(job.unrankable_reasons())
-    backbone = f"{loaded.id}-{loaded.checkpoint_sha256[:8]}" if _anonymous(loaded) else loaded.id
+    backbone = loaded.id
+    if loaded.checkpoint_sha256 is not None and not loaded.source.startswith("card:"):
+        # a file name is no identity: the hash keeps namesakes apart
+        backbone = f"{loaded.id}-{loaded.checkpoint_sha256[:8]}"
     return record_path(
         job.options.out, job.protocol.id, backbone, job.protocol.hash(), job.seed, reasons
     )
-
-
-def _anonymous(loaded: LoadedBackbone) -> bool:
-    """A checkpoint known by its file name only: its hash keeps namesakes apart."""
-    return loaded.checkpoint_sha256 is not None and not loaded.source.startswith("card:")
 
 
 def _step_log(job: Job, path: Path) -> AbstractContextManager[StepLog]:

@@ -67,7 +67,8 @@ class SegmentationSamples:
         spec, data = self.protocol.augmentation, self.protocol.data
         item = self.split.pictures[index]
         picture, labels = read_pair(item, len(data.classes), data.ignore_index)
-        size = base_size(*labels.shape, self.protocol.scale, rng.uniform(*spec.ratio))
+        height, width = labels.shape
+        size = base_size(height, width, self.protocol.scale, rng.uniform(*spec.ratio))
         picture, labels = augment.resize(picture, *size), augment.resize_labels(labels, *size)
         crop = augment.draw_label_crop(
             labels, spec.crop, spec.max_class_share, data.ignore_index, rng

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbed.data.world.shapes import Part, ellipse, limb
+from benchbed.data.world.shapes import Part, Points, ellipse, limb
 
 NOSE, L_EYE, R_EYE, L_EAR, R_EAR = range(5)
 L_SHOULDER, R_SHOULDER, L_ELBOW, R_ELBOW, L_WRIST, R_WRIST = range(5, 11)
@@ -98,6 +98,17 @@ def _pose(turn: float, rng: np.random.Generator) -> NDArray[np.float64]:
     return joints
 
 
+Point = NDArray[np.float64]
+
+
+def _bone(a: Point, b: Point, w1: float, w2: float) -> Points:
+    return limb(float(a[0]), float(a[1]), float(b[0]), float(b[1]), w1, w2)
+
+
+def _disc(centre: Point, rx: float, ry: float) -> Points:
+    return ellipse(float(centre[0]), float(centre[1]), rx, ry)
+
+
 def _parts(
     joints: NDArray[np.float64], near_left: bool, facing: float, rng: np.random.Generator
 ) -> list[FigurePart]:
@@ -112,10 +123,10 @@ def _parts(
     corners = joints[[L_SHOULDER, R_SHOULDER, R_HIP, L_HIP]]
     centre = corners.mean(0)
     torso = centre + (corners - centre) * (1.25, 1.05)
-    parts.append(FigurePart(Part(limb(*torso[2], *torso[3], 0.07, 0.07)), "trousers", 1.0))
+    parts.append(FigurePart(Part(_bone(torso[2], torso[3], 0.07, 0.07)), "trousers", 1.0))
     parts.append(FigurePart(Part(torso), "shirt", 1.0))
     for a, b in ((0, 3), (1, 2), (0, 1)):
-        parts.append(FigurePart(Part(limb(*torso[a], *torso[b], 0.05, 0.05)), "shirt", 1.0))
+        parts.append(FigurePart(Part(_bone(torso[a], torso[b], 0.05, 0.05)), "shirt", 1.0))
     parts += _head(joints, facing)
     return parts + _arm(joints, near, sleeve, 1.0)
 
@@ -125,9 +136,9 @@ def _arm(
 ) -> list[FigurePart]:
     shoulder, elbow, wrist = joints[side[0]], joints[side[1]], joints[side[2]]
     return [
-        FigurePart(Part(limb(*elbow, *wrist, 0.05, 0.035)), sleeve, shade * 0.97),
-        FigurePart(Part(limb(*shoulder, *elbow, 0.065, 0.05)), "shirt", shade * 0.93),
-        FigurePart(Part(ellipse(*wrist, 0.05, 0.05)), "skin", shade),
+        FigurePart(Part(_bone(elbow, wrist, 0.05, 0.035)), sleeve, shade * 0.97),
+        FigurePart(Part(_bone(shoulder, elbow, 0.065, 0.05)), "shirt", shade * 0.93),
+        FigurePart(Part(_disc(wrist, 0.05, 0.05)), "skin", shade),
     ]
 
 
@@ -136,9 +147,9 @@ def _leg(
 ) -> list[FigurePart]:
     hip, knee, ankle = joints[side[3]], joints[side[4]], joints[side[5]]
     return [
-        FigurePart(Part(limb(*ankle, ankle[0] + 0.06, ankle[1] + 0.04, 0.05, 0.04)), "shoe", shade),
-        FigurePart(Part(limb(*knee, *ankle, 0.065, 0.045)), lower, shade * 0.96),
-        FigurePart(Part(limb(*hip, *knee, 0.095, 0.065)), "trousers", shade),
+        FigurePart(Part(_bone(ankle, ankle + (0.06, 0.04), 0.05, 0.04)), "shoe", shade),
+        FigurePart(Part(_bone(knee, ankle, 0.065, 0.045)), lower, shade * 0.96),
+        FigurePart(Part(_bone(hip, knee, 0.095, 0.065)), "trousers", shade),
     ]
 
 
@@ -146,8 +157,8 @@ def _head(joints: NDArray[np.float64], facing: float) -> list[FigurePart]:
     middle = joints[[L_EAR, R_EAR]].mean(0)
     neck = joints[[L_SHOULDER, R_SHOULDER]].mean(0)
     parts = [
-        FigurePart(Part(limb(*neck, *middle, 0.06, 0.06)), "skin", 0.85),
-        FigurePart(Part(ellipse(*middle, 0.115, 0.145)), "skin", 1.0),
+        FigurePart(Part(_bone(neck, middle, 0.06, 0.06)), "skin", 0.85),
+        FigurePart(Part(_disc(middle, 0.115, 0.145)), "skin", 1.0),
     ]
     if facing < -0.1:
         return [
@@ -157,12 +168,12 @@ def _head(joints: NDArray[np.float64], facing: float) -> list[FigurePart]:
     crown = ellipse(middle[0], middle[1] - 0.085, 0.12, 0.075)
     parts.append(FigurePart(Part(crown), "hair", 1.0))
     for ear in (L_EAR, R_EAR):
-        parts.append(FigurePart(Part(ellipse(*joints[ear], 0.022, 0.035)), "skin", 0.8))
+        parts.append(FigurePart(Part(_disc(joints[ear], 0.022, 0.035)), "skin", 0.8))
     for eye in (L_EYE, R_EYE):
-        parts.append(FigurePart(Part(ellipse(*joints[eye], 0.02, 0.014), "light"), "eye", 1.0))
-        parts.append(FigurePart(Part(ellipse(*joints[eye], 0.011, 0.013), "dark"), "eye", 1.0))
+        parts.append(FigurePart(Part(_disc(joints[eye], 0.02, 0.014), "light"), "eye", 1.0))
+        parts.append(FigurePart(Part(_disc(joints[eye], 0.011, 0.013), "dark"), "eye", 1.0))
     nose = joints[NOSE]
-    parts.append(FigurePart(Part(limb(*nose, nose[0], nose[1] - 0.03, 0.016, 0.008)), "skin", 0.75))
+    parts.append(FigurePart(Part(_bone(nose, nose - (0, 0.03), 0.016, 0.008)), "skin", 0.75))
     mouth = limb(nose[0] - 0.03, nose[1] + 0.055, nose[0] + 0.03, nose[1] + 0.055, 0.01, 0.01)
     parts.append(FigurePart(Part(mouth, "dark"), "eye", 1.0))
     return parts

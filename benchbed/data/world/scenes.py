@@ -24,7 +24,7 @@ SUPERSAMPLING = 2
 MIN_VISIBLE_SHARE = 0.35
 MIN_VISIBLE_PIXELS = 60
 
-Canvas = NDArray[np.float32]
+Canvas = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 
@@ -229,7 +229,7 @@ def _paint(canvas: Canvas, owner: NDArray[np.int32], number: int, item: _Placed)
     return int(solid.sum())
 
 
-def _mask(points: Points, window: tuple[int, int, int, int]) -> NDArray[np.float32]:
+def _mask(points: Points, window: tuple[int, int, int, int]) -> NDArray[np.floating]:
     """Antialiased coverage of a polygon inside a window."""
     x1, y1, x2, y2 = window
     size = ((x2 - x1) * SUPERSAMPLING, (y2 - y1) * SUPERSAMPLING)
@@ -240,7 +240,7 @@ def _mask(points: Points, window: tuple[int, int, int, int]) -> NDArray[np.float
     return np.asarray(small, dtype=np.float32) / 255
 
 
-def _shading(cover: NDArray[np.float32]) -> NDArray[np.float32]:
+def _shading(cover: NDArray[np.floating]) -> NDArray[np.floating]:
     """Roundness: a softened silhouette is read as height and lit from above left."""
     radius = max(1.5, min(cover.shape) / 14)
     image = Image.fromarray((cover * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
@@ -249,7 +249,7 @@ def _shading(cover: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(0.72 + 0.3 * depth + 2.2 * (dx + 1.4 * dy), 0.35, 1.3).astype(np.float32)
 
 
-def _shadow(region: Canvas, cover: NDArray[np.float32]) -> None:
+def _shadow(region: Canvas, cover: NDArray[np.floating]) -> None:
     """Darken what lies below and beside the object."""
     shift = max(1, round(min(cover.shape) * 0.05))
     moved = np.zeros_like(cover)

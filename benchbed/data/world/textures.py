@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 """(H, W)"""
-Colour = NDArray[np.float32]
+Colour = NDArray[np.floating]
 """(3,) RGB in [0, 1]"""
 
 
@@ -89,11 +89,8 @@ def cloth(height: int, width: int, size: float, rng: np.random.Generator) -> Fie
     y, x = _grid(height, width)
     pitch = max(3.0, size / rng.uniform(8, 16))
     kind = rng.integers(0, 3)
-    pattern = np.zeros((height, width), dtype=np.float32)
-    if kind > 0:
-        pattern = np.sin(y * 2 * np.pi / pitch)
-    if kind > 1:
-        pattern = pattern * np.sin(x * 2 * np.pi / pitch)
+    bands = np.sin(y * 2 * np.pi / pitch)
+    pattern = (0 * bands, bands, bands * np.sin(x * 2 * np.pi / pitch))[kind]
     return np.clip(0.65 + 0.3 * pattern + 0.4 * (value_noise(height, width, 6, rng) - 0.5), 0, 1)
 
 
@@ -119,12 +116,12 @@ def random_colour(rng: np.random.Generator, value: tuple[float, float]) -> Colou
     return (bright * (1 - saturation * (1 - np.clip(ramp, 0, 1)))).astype(np.float32)
 
 
-def blend(dark: Colour, light: Colour, amount: Field) -> NDArray[np.float32]:
+def blend(dark: Colour, light: Colour, amount: Field) -> NDArray[np.floating]:
     """(H, W, 3) mixture of two colours."""
     return dark + (light - dark) * amount[:, :, None]
 
 
-def background(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def background(height: int, width: int, rng: np.random.Generator) -> NDArray[np.floating]:
     """(H, W, 3): outdoors (sky over ground), indoors (wall over floor), or foliage."""
     kind = rng.integers(0, 3)
     if kind == 2:

@@ -173,7 +173,8 @@ def write_voc(root: Path) -> None:
 def write_coco(root: Path) -> None:
     """train2017 and val2017 with instances and person_keypoints."""
     for split, spec in (("train2017", COCO_TRAIN), ("val2017", COCO_VAL)):
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for index in range(spec.pictures):
             scene, image_id = people_scene(spec, index), spec.number * 10000 + index
             name = f"{image_id:012}.jpg"
@@ -182,7 +183,9 @@ def write_coco(root: Path) -> None:
             for item in scene.objects:
                 annotations.append(coco_annotation(item, image_id, len(annotations) + 1))
             _save(root / split / name, scene)
-        base = {"info": {"description": f"benchbed miniature world {WORLD_VERSION}"}}
+        base: dict[str, Any] = {
+            "info": {"description": f"benchbed miniature world {WORLD_VERSION}"}
+        }
         people = [item for item in annotations if "keypoints" in item]
         instances = [_without_keypoints(item) for item in annotations]
         for kind, found, categories in (
