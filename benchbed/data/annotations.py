@@ -51,6 +51,10 @@ class DetectionSet:
     pictures: tuple[DetectionPicture, ...]
     annotation_file: Path | None = None
     """COCO's annotation JSON that the official metric is computed against; None for VOC."""
+    dropped_boxes: int = 0
+    """Boxes of the whole split left out: no area inside the picture."""
+    clipped_boxes: int = 0
+    """Boxes of the whole split cut off at the picture's border."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,10 @@ class PoseSet:
 
     people: tuple[PersonBox, ...]
     annotation_file: Path
+    dropped_boxes: int = 0
+    """People of the whole split left out: no area inside the picture."""
+    clipped_boxes: int = 0
+    """Boxes of the whole split cut off at the picture's border."""
 
 
 @dataclass(frozen=True)
@@ -103,11 +111,11 @@ class SplitFacts:
     annotations: int
     fingerprint: str
     """sha256 over the annotation content and the sorted picture names with their file sizes."""
+    dropped_boxes: int | None = None
+    """Boxes left out for want of area; None where the task has no boxes."""
+    clipped_boxes: int | None = None
+    """Boxes cut off at the picture's border; None where the task has no boxes."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-able form."""
-        return {
-            "pictures": self.pictures,
-            "annotations": self.annotations,
-            "fingerprint": self.fingerprint,
-        }
+        return {name: value for name, value in vars(self).items() if value is not None}

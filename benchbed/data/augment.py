@@ -46,8 +46,8 @@ def draw_resized_crop(
         if 0 < w <= width and 0 < h <= height:
             top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
             return Crop(top, left, h, w)
-    h = min(height, round(width / ratio[0]))
-    w = min(width, round(height * ratio[1]))
+    h = max(1, min(height, round(width / ratio[0])))
+    w = max(1, min(width, round(height * ratio[1])))
     return Crop((height - h) // 2, (width - w) // 2, h, w)
 
 
@@ -76,9 +76,12 @@ def centre_crop(picture: Tensor, resize_to: int, crop: int) -> Tensor:
 
 
 def short_side_size(height: int, width: int, short: int, longest: int) -> tuple[int, int]:
-    """Size with the short side at `short`, or smaller so that no side exceeds `longest`."""
+    """Size with the short side at `short`, or smaller so that no side exceeds `longest`.
+
+    Halves round up, as in detectron2's ResizeShortestEdge.
+    """
     scale = min(short / min(height, width), longest / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
 
 def flip_boxes(boxes: Tensor, width: float) -> Tensor:

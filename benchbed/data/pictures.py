@@ -1,5 +1,6 @@
 """Decoding pictures of every mode that real data sets contain to RGB."""
 
+import struct
 import warnings
 from pathlib import Path
 
@@ -13,6 +14,9 @@ Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 REMEDY = "replace the file with an intact copy"
+
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
+"""What Pillow's decoders raise on broken input."""
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -29,12 +33,13 @@ def read_rgb(path: Path) -> Pixels:
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
                 picture.load()
-                return _to_rgb(picture)
+                return _to_rgb(path, picture)
     except FileNotFoundError as error:
         raise DataError(f"{path}: the picture is missing; {REMEDY}") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture; {REMEDY}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        empty = "" if path.stat().st_size else " (the file is empty)"
+        raise DataError(f"{path}: not a picture{empty}; {REMEDY}") from error
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: truncated or broken picture ({error}); {REMEDY}") from error
 
 
@@ -55,14 +60,23 @@ def read_label_map(path: Path) -> NDArray[np.uint8]:
             return np.array(picture, dtype=np.uint8)
     except FileNotFoundError as error:
         raise DataError(f"{path}: the label map is missing; {REMEDY}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except DECODE_ERRORS as error:
         raise DataError(f"{path}: truncated or broken label map ({error}); {REMEDY}") from error
 
 
-def _to_rgb(picture: Image.Image) -> Pixels:
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture).astype(np.float64)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        grey = np.clip(np.rint(values / top * 255), 0, 255).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+def _to_rgb(path: Path, picture: Image.Image) -> Pixels:
+    if picture.mode.startswith("I"):
+        return _from_16_bit(path, np.asarray(picture))
+    if picture.mode == "F":
+        raise DataError(
+            f"{path}: floating-point pixels have no fixed range; save the picture with 8 or 16 bits"
+        )
     return np.array(picture.convert("RGB"), dtype=np.uint8)
+
+
+def _from_16_bit(path: Path, values: NDArray[np.integer]) -> Pixels:
+    # Always by the full range, never by the picture's own maximum: a dark picture stays dark.
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise DataError(f"{path}: has more than 16 bits a pixel; save it with 8 or 16 bits")
+    grey = np.rint(values / 257).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)

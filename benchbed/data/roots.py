@@ -29,7 +29,8 @@ def find(data_root: Path, layout: Layout) -> Path:
     if not data_root.is_dir():
         raise DataError(
             f"{data_root}: no such data root; set --data-root or BENCHBED_DATA to the folder that"
-            " holds imagenet/, VOCdevkit/ or coco/"
+            " holds imagenet/, VOCdevkit/ or coco/, or write the embedded one with"
+            " `benchbed data make-mini --out DIR`"
         )
     looked = [data_root if place == "." else data_root / place for place in PLACES[layout]]
     for place in looked:
@@ -39,5 +40,6 @@ def find(data_root: Path, layout: Layout) -> Path:
     places = ", ".join(str(place) for place in looked)
     raise DataError(
         f"{data_root}: no {layout} data set (a folder with {wanted}) in {places};"
-        " set --data-root or BENCHBED_DATA"
+        " set --data-root or BENCHBED_DATA to the folder it is in, or write the embedded one with"
+        " `benchbed data make-mini --out DIR`"
     )
