@@ -1,0 +1,51 @@
+import pytest
+
+from benchbed.records.record import (
+    Arguments,
+    BackboneFacts,
+    Cost,
+    Device,
+    ProtocolIdentity,
+    Provenance,
+    Record,
+    TrainingFacts,
+)
+
+
+@pytest.fixture
+def make_record():
+    def make(
+        backbone="a", task="cls", value=0.5, seed=0, hash_="1" * 64, data="d" * 64, reasons=(),
+        version=1, hours=0.1,
+    ) -> Record:  # fmt: skip
+        return Record(
+            task=task,
+            protocol=ProtocolIdentity(
+                id=task, version=version, hash=hash_,
+                identity=f"{task}@{version}#{hash_[:6]}", content={},
+            ),
+            backbone=BackboneFacts(
+                id=backbone, source="x", checkpoint_sha256=None, audit=None, partial=False,
+                pixels={}, parameters=2_500_000, flops=100_000_000, flops_size=(96, 96), notes={},
+            ),
+            seed=seed,
+            primary_metric="top1",
+            metrics={"top1": value},
+            rankable=not reasons,
+            unrankable_reasons=tuple(reasons),
+            dataset={"train": {"fingerprint": data}},
+            provenance=Provenance(
+                benchbed_version="0", commit=None, dirty=None, python="3", platform="p", packages={}
+            ),
+            arguments=Arguments(passed=[], resolved={}),
+            device=Device(type="cpu", name="c", count=1, threads=1),
+            cost=Cost(
+                wall_clock_s=1.0, device_hours=hours, peak_memory_bytes=1, train_images_per_s=1.0,
+                parameters_total=3,
+            ),
+            training=TrainingFacts(steps=1, first_losses={}, last_losses={}),
+            started="2026-01-01T00:00:00+00:00",
+            ended="2026-01-01T00:00:01+00:00",
+        )  # fmt: skip
+
+    return make
