@@ -43,7 +43,7 @@ def test_a_crop_that_never_fits_falls_back_to_the_centre(height, width, expected
 
 
 def test_a_one_pixel_picture_still_gives_a_crop():
-    crop = augment.draw_resized_crop(1, 1, (1, 1), (2, 3), np.random.default_rng(0))
+    crop = augment.draw_resized_crop(1, 1, (1, 1), (3, 4), np.random.default_rng(0))
     assert (crop.height, crop.width) == (1, 1)
 
 

@@ -58,6 +58,11 @@ def test_counts_tell_what_was_dropped_and_clipped(write):
     assert (len(found.pictures[0].boxes), found.dropped_boxes, found.clipped_boxes) == (3, 2, 2)
 
 
+@pytest.mark.parametrize("box", [[-3, 1, 5, 4], [1, -3, 4, 5], [15, 1, 10, 4], [1, 8, 4, 5]])
+def test_a_box_over_any_one_side_counts_as_clipped(write, box):
+    assert read_instances(write([entry(bbox=box)]), "val").clipped_boxes == 1
+
+
 def test_rounding_at_the_border_does_not_count_as_clipped(write):
     found = read_instances(write([entry(bbox=[10, 1, 10.005, 4])]), "val")
     assert found.pictures[0].boxes.tolist() == [[10, 1, 20, 5]]
