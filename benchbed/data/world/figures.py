@@ -1,179 +1,226 @@
-"""Articulated people whose joints are COCO's 17 keypoints."""
+"""People: a posed body dressed in parts.
+
+The body is posed in three dimensions and then turned and projected, so that foreshortening, what
+hides what, and the person's left and right agree.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchbed.data.world.poses import (
+    L_EAR,
+    L_EYE,
+    L_HIP,
+    L_SHOULDER,
+    LEFT,
+    NOSE,
+    R_EAR,
+    R_EYE,
+    R_HIP,
+    R_SHOULDER,
+    RIGHT,
+    Body,
+    Vector,
+    pose,
+)
 from benchbed.data.world.shapes import Part, Points, ellipse, limb
-
-NOSE, L_EYE, R_EYE, L_EAR, R_EAR = range(5)
-L_SHOULDER, R_SHOULDER, L_ELBOW, R_ELBOW, L_WRIST, R_WRIST = range(5, 11)
-L_HIP, R_HIP, L_KNEE, R_KNEE, L_ANKLE, R_ANKLE = range(11, 17)
-
-SKELETON = (
-    (L_ANKLE, L_KNEE), (L_KNEE, L_HIP), (R_ANKLE, R_KNEE), (R_KNEE, R_HIP), (L_HIP, R_HIP),
-    (L_SHOULDER, L_HIP), (R_SHOULDER, R_HIP), (L_SHOULDER, R_SHOULDER), (L_SHOULDER, L_ELBOW),
-    (R_SHOULDER, R_ELBOW), (L_ELBOW, L_WRIST), (R_ELBOW, R_WRIST), (L_EYE, R_EYE), (NOSE, L_EYE),
-    (NOSE, R_EYE), (L_EYE, L_EAR), (R_EYE, R_EAR), (L_EAR, L_SHOULDER), (R_EAR, R_SHOULDER),
-)  # fmt: skip
-"""COCO's limbs, as pairs of keypoint indices."""
-
-KEYPOINT_NAMES = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class FigurePart:
-    """A polygon of a person and the clothing it belongs to."""
-
-    part: Part
-    cover: str
-    """`skin`, `shirt`, `trousers`, `hair` or `shoe`"""
-    shade: float
-    """Brightness factor: limbs on the far side are darker."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """A person in the unit box: x to the right, y down, both about in [-1, 1]."""
 
-    parts: list[FigurePart]
+    parts: list[Part]
+    """From back to front; paints are `skin`, `shirt`, `trousers`, `hair`, `shoe`, `white`, `ink`
+    and `lip`."""
     keypoints: NDArray[np.float64]
     """(17, 2)"""
     self_hidden: NDArray[np.bool_]
-    """(17,) joints that the body itself hides (far ear, face seen from behind)."""
+    """(17,) joints that the body itself hides (far ear, face seen from behind, far wrist)."""
 
 
 def draw_figure(rng: np.random.Generator) -> Figure:
-    """Draw a person: any facing, gait and arm pose.
-
-    Turn 0 faces the viewer, so that the person's left is at the picture's right.
-    """
-    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.3 else rng.normal(0, 0.7)
-    joints = _pose(turn, rng)
-    facing = np.cos(turn)
-    near_left = np.sin(turn) < 0
-    hidden = np.zeros(17, dtype=np.bool_)
-    if facing < -0.1:
-        hidden[[NOSE, L_EYE, R_EYE]] = True
-    if abs(np.sin(turn)) > 0.6:
-        hidden[R_EAR if near_left else L_EAR] = True
-        hidden[R_EYE if near_left else L_EYE] = True
-    return Figure(_parts(joints, bool(near_left), float(facing), rng), joints, hidden)
+    """Draw a person: any facing, standing, walking, crouching or reaching."""
+    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.4 else rng.normal(0, 0.6)
+    body = pose(turn, rng)
+    groups = _groups(body, rng)
+    hidden = _hidden(body, groups)
+    parts = [part for _, group in groups for part in group]
+    return Figure(parts, body.joints[:, :2].copy(), hidden)
 
 
-def _pose(turn: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Joint positions from joint angles; angles are from straight down, outward positive."""
-    joints = np.zeros((17, 2))
-    lean = rng.normal(0, 0.08)
-    width = 0.17 * (0.45 + 0.55 * abs(np.cos(turn)))
-    side = 1.0 if np.cos(turn) >= 0 else -1.0
-    neck, pelvis = np.array([lean, -0.55]), np.array([0.0, 0.06])
-    for sign, shoulder, hip in ((side, L_SHOULDER, L_HIP), (-side, R_SHOULDER, R_HIP)):
-        joints[shoulder] = neck + (sign * width, rng.normal(0, 0.01))
-        joints[hip] = pelvis + (sign * width * 0.62, 0.0)
-    arms = ((side, L_SHOULDER, L_ELBOW, L_WRIST), (-side, R_SHOULDER, R_ELBOW, R_WRIST))
-    for sign, shoulder, elbow, wrist in arms:
-        upper = rng.uniform(-0.3, 1.0) if rng.random() < 0.7 else rng.uniform(1.0, 2.7)
-        lower = upper + rng.uniform(-0.4, 1.6)
-        joints[elbow] = joints[shoulder] + 0.27 * np.array([sign * np.sin(upper), np.cos(upper)])
-        joints[wrist] = joints[elbow] + 0.25 * np.array([sign * np.sin(lower), np.cos(lower)])
-    stride = rng.uniform(0.0, 0.5)
-    legs = ((side, L_HIP, L_KNEE, L_ANKLE), (-side, R_HIP, R_KNEE, R_ANKLE))
-    for sign, hip, knee, ankle in legs:
-        upper = rng.uniform(-0.05, 0.25) + stride * rng.uniform(-0.3, 1.0)
-        lower = upper - rng.uniform(0.0, 0.5)
-        joints[knee] = joints[hip] + 0.41 * np.array([sign * np.sin(upper), np.cos(upper)])
-        joints[ankle] = joints[knee] + 0.4 * np.array([sign * np.sin(lower), np.cos(lower)])
-    head = neck + (lean * 0.4 + rng.normal(0, 0.015), -0.22)
-    look, across = np.sin(turn) * 0.08, abs(np.cos(turn))
-    joints[NOSE] = head + (look * 1.25, 0.02)
-    for sign, eye, ear in ((side, L_EYE, L_EAR), (-side, R_EYE, R_EAR)):
-        joints[eye] = head + (look + sign * 0.045 * across, -0.03)
-        joints[ear] = head + (-look * 0.3 + sign * 0.115 * max(0.25, across), 0.0)
-    return joints
-
-
-Point = NDArray[np.float64]
-
-
-def _bone(a: Point, b: Point, w1: float, w2: float) -> Points:
+def _bone(a: Vector, b: Vector, w1: float, w2: float) -> Points:
     return limb(float(a[0]), float(a[1]), float(b[0]), float(b[1]), w1, w2)
 
 
-def _disc(centre: Point, rx: float, ry: float) -> Points:
-    return ellipse(float(centre[0]), float(centre[1]), rx, ry)
+def _disc(centre: Vector, rx: float, ry: float, tilt: float = 0.0) -> Points:
+    return ellipse(float(centre[0]), float(centre[1]), rx, ry, tilt, n=16)
 
 
-def _parts(
-    joints: NDArray[np.float64], near_left: bool, facing: float, rng: np.random.Generator
-) -> list[FigurePart]:
-    """Polygons from back to front."""
-    left = (L_SHOULDER, L_ELBOW, L_WRIST, L_HIP, L_KNEE, L_ANKLE)
-    right = (R_SHOULDER, R_ELBOW, R_WRIST, R_HIP, R_KNEE, R_ANKLE)
-    far, near = (right, left) if near_left else (left, right)
+Group = tuple[str, list[Part]]
+
+
+def _groups(body: Body, rng: np.random.Generator) -> list[Group]:
+    """The body's groups from back to front."""
     sleeve = "shirt" if rng.random() < 0.5 else "skin"
-    shorts = "skin" if rng.random() < 0.3 else "trousers"
-    parts = _leg(joints, far, shorts, 0.72) + _arm(joints, far, sleeve, 0.75)
-    parts += _leg(joints, near, shorts, 1.0)
-    corners = joints[[L_SHOULDER, R_SHOULDER, R_HIP, L_HIP]]
-    centre = corners.mean(0)
-    torso = centre + (corners - centre) * (1.25, 1.05)
-    parts.append(FigurePart(Part(_bone(torso[2], torso[3], 0.07, 0.07)), "trousers", 1.0))
-    parts.append(FigurePart(Part(torso), "shirt", 1.0))
-    for a, b in ((0, 3), (1, 2), (0, 1)):
-        parts.append(FigurePart(Part(_bone(torso[a], torso[b], 0.05, 0.05)), "shirt", 1.0))
-    parts += _head(joints, facing)
-    return parts + _arm(joints, near, sleeve, 1.0)
+    shin = "skin" if rng.random() < 0.3 else "trousers"
+    skirt = rng.random() < 0.15
+    joints = body.joints
+    legs: list[tuple[float, Group]] = []
+    arms: list[tuple[float, Group]] = []
+    for number, (name, side) in enumerate((("left", LEFT), ("right", RIGHT))):
+        depth = float(joints[list(side[3:]), 2].mean())
+        tone = 1.0 if depth >= -0.02 else 0.78
+        legs.append((depth, (f"{name} leg", _leg(body, number, "skin" if skirt else shin, tone))))
+        depth = float(joints[list(side[:3]), 2].mean())
+        tone = 1.0 if depth >= -0.05 else 0.78
+        arms.append((depth, (f"{name} arm", _arm(joints, side, sleeve, tone))))
+    legs.sort(key=lambda found: found[0])
+    arms.sort(key=lambda found: found[0])
+    far = [group for depth, group in arms if depth < -0.06]
+    near = [group for depth, group in arms if depth >= -0.06]
+    torso: Group = ("torso", _torso(body, skirt))
+    head: Group = ("head", _head(body, rng))
+    return [*far, *(group for _, group in legs), torso, head, *near]
 
 
-def _arm(
-    joints: NDArray[np.float64], side: tuple[int, ...], sleeve: str, shade: float
-) -> list[FigurePart]:
-    shoulder, elbow, wrist = joints[side[0]], joints[side[1]], joints[side[2]]
+def _arm(joints: Vector, side: tuple[int, ...], sleeve: str, tone: float) -> list[Part]:
+    shoulder, elbow, wrist = (joints[i] for i in side[:3])
+    hand = wrist + 0.25 * (wrist - elbow)
     return [
-        FigurePart(Part(_bone(elbow, wrist, 0.05, 0.035)), sleeve, shade * 0.97),
-        FigurePart(Part(_bone(shoulder, elbow, 0.065, 0.05)), "shirt", shade * 0.93),
-        FigurePart(Part(_disc(wrist, 0.05, 0.05)), "skin", shade),
+        Part(_bone(wrist, hand, 0.034, 0.036), "skin", tone),
+        Part(_bone(elbow, wrist, 0.044, 0.032), sleeve, tone * 0.97),
+        Part(_bone(shoulder, elbow, 0.06, 0.046), "shirt", tone * 0.94),
     ]
 
 
-def _leg(
-    joints: NDArray[np.float64], side: tuple[int, ...], lower: str, shade: float
-) -> list[FigurePart]:
-    hip, knee, ankle = joints[side[3]], joints[side[4]], joints[side[5]]
+def _leg(body: Body, number: int, lower: str, tone: float) -> list[Part]:
+    hip, knee, ankle = (body.joints[i] for i in (LEFT, RIGHT)[number][3:])
     return [
-        FigurePart(Part(_bone(ankle, ankle + (0.06, 0.04), 0.05, 0.04)), "shoe", shade),
-        FigurePart(Part(_bone(knee, ankle, 0.065, 0.045)), lower, shade * 0.96),
-        FigurePart(Part(_bone(hip, knee, 0.095, 0.065)), "trousers", shade),
+        Part(_bone(ankle + (0, 0.02, 0), body.toes[number], 0.042, 0.034), "shoe", tone),
+        Part(_bone(knee, ankle, 0.06, 0.038), lower, tone * 0.96),
+        Part(_bone(hip, knee, 0.088, 0.06), "trousers", tone),
     ]
 
 
-def _head(joints: NDArray[np.float64], facing: float) -> list[FigurePart]:
-    middle = joints[[L_EAR, R_EAR]].mean(0)
+def _projected(across: float, deep: float, turn: float) -> float:
+    """Half-width of an upright elliptic column seen from the side."""
+    return float(np.hypot(across * np.cos(turn), deep * np.sin(turn)))
+
+
+def _column(
+    top: Vector, bottom: Vector, rings: tuple[tuple[float, float, float], ...], turn: float
+) -> Points:
+    """Outline along an axis; each ring is (share of the way, half-width, half-depth)."""
+    axis = (bottom - top)[:2]
+    normal = np.array([-axis[1], axis[0]]) / max(1e-6, float(np.hypot(*axis)))
+    centres = [top[:2] + share * axis for share, _, _ in rings]
+    widths = [_projected(across, deep, turn) for _, across, deep in rings]
+    one = [c + normal * w for c, w in zip(centres, widths, strict=True)]
+    other = [c - normal * w for c, w in zip(centres, widths, strict=True)]
+    return _rounded(np.array(one + other[::-1]))
+
+
+def _rounded(points: Points) -> Points:
+    """Cut the corners off (Chaikin), twice."""
+    for _ in range(2):
+        following = np.roll(points, -1, axis=0)
+        points = np.stack(
+            [0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following], 1
+        ).reshape(-1, 2)
+    return points
+
+
+def _torso(body: Body, skirt: bool) -> list[Part]:
+    chest = body.joints[[L_SHOULDER, R_SHOULDER]].mean(0)
+    pelvis = body.joints[[L_HIP, R_HIP]].mean(0)
+    hips = ((0.78, 0.14, 0.095), (0.95, 0.165, 0.11), (1.18, 0.12, 0.1))
+    if skirt:
+        hips = ((0.75, 0.13, 0.095), (1.1, 0.2, 0.14), (1.75, 0.26, 0.2))
+    shirt = (
+        (-0.1, 0.07, 0.07), (-0.06, 0.2, 0.09), (0.12, 0.22, 0.1), (0.35, 0.185, 0.12),
+        (0.7, 0.15, 0.1), (0.98, 0.175, 0.115), (1.06, 0.16, 0.11),
+    )  # fmt: skip
+    return [
+        Part(_column(chest, pelvis, hips, body.turn), "trousers"),
+        Part(_column(chest, pelvis, shirt, body.turn), "shirt"),
+    ]
+
+
+def _head(body: Body, rng: np.random.Generator) -> list[Part]:
+    """Neck, skull, hair and face."""
+    head, joints, look = body.head, body.joints, body.look
+    facing, aside = np.cos(look), np.sin(look)
     neck = joints[[L_SHOULDER, R_SHOULDER]].mean(0)
-    parts = [
-        FigurePart(Part(_bone(neck, middle, 0.06, 0.06)), "skin", 0.85),
-        FigurePart(Part(_disc(middle, 0.115, 0.145)), "skin", 1.0),
-    ]
-    if facing < -0.1:
-        return [
-            *parts,
-            FigurePart(Part(ellipse(middle[0], middle[1] - 0.03, 0.12, 0.13)), "hair", 1),
-        ]
-    crown = ellipse(middle[0], middle[1] - 0.085, 0.12, 0.075)
-    parts.append(FigurePart(Part(crown), "hair", 1.0))
-    for ear in (L_EAR, R_EAR):
-        parts.append(FigurePart(Part(_disc(joints[ear], 0.022, 0.035)), "skin", 0.8))
-    for eye in (L_EYE, R_EYE):
-        parts.append(FigurePart(Part(_disc(joints[eye], 0.02, 0.014), "light"), "eye", 1.0))
-        parts.append(FigurePart(Part(_disc(joints[eye], 0.011, 0.013), "dark"), "eye", 1.0))
-    nose = joints[NOSE]
-    parts.append(FigurePart(Part(_bone(nose, nose - (0, 0.03), 0.016, 0.008)), "skin", 0.75))
-    mouth = limb(nose[0] - 0.03, nose[1] + 0.055, nose[0] + 0.03, nose[1] + 0.055, 0.01, 0.01)
-    parts.append(FigurePart(Part(mouth, "dark"), "eye", 1.0))
+    long_hair = rng.random() < 0.4
+    width = _projected(0.1, 0.115, look)
+    parts = [Part(_bone(neck, head, 0.055, 0.05), "skin", 0.8)]
+    back = head - (aside * 0.02, 0.03, 0)
+    if long_hair:
+        parts.insert(0, Part(_bone(back, back + (-aside * 0.05, 0.17, 0), 0.115, 0.085), "hair"))
+    parts.append(Part(_disc(back, width * 1.1, 0.13), "hair"))
+    ears = [i for i in (L_EAR, R_EAR) if joints[i, 2] - head[2] > -0.06]
+    if facing > -0.25:
+        face = head + (aside * 0.035, 0.02, 0)
+        wide = 0.092 * (0.72 + 0.28 * abs(facing))
+        parts.append(Part(_disc(face, wide, 0.118), "skin"))
+        parts += [Part(_disc(joints[i], 0.02, 0.032), "skin", 0.82) for i in ears]
+        parts += _face(joints, head, facing, aside)
+    else:
+        parts += [Part(_disc(joints[i], 0.02, 0.032), "skin", 0.82) for i in ears]
+        if long_hair:
+            parts.append(Part(_bone(back, back + (0, 0.17, 0), 0.11, 0.09), "hair", 0.9))
     return parts
+
+
+def _face(joints: Vector, head: Vector, facing: float, aside: float) -> list[Part]:
+    parts = []
+    for eye in (L_EYE, R_EYE):
+        if joints[eye, 2] - head[2] > 0.02:
+            at = joints[eye]
+            parts.append(Part(_disc(at, 0.021, 0.014), "white"))
+            parts.append(Part(_disc(at + (aside * 0.006, 0, 0), 0.012, 0.014), "ink"))
+            brow = at - (0, 0.03, 0)
+            parts.append(
+                Part(_bone(brow - (0.022, 0, 0), brow + (0.022, 0, 0), 0.007, 0.007), "hair")
+            )
+    nose = joints[NOSE]
+    parts.append(Part(_bone(nose - (aside * 0.02, 0.035, 0), nose, 0.008, 0.017), "skin", 0.86))
+    mouth = nose + (-aside * 0.02, 0.05, 0)
+    half = np.array([0.012 + 0.022 * abs(facing), 0, 0])
+    parts.append(Part(_bone(mouth - half, mouth + half, 0.009, 0.009), "lip"))
+    return parts
+
+
+def _hidden(body: Body, groups: list[Group]) -> NDArray[np.bool_]:
+    """Joints that face away or that a nearer part of the body covers."""
+    joints, hidden = body.joints, np.zeros(17, dtype=np.bool_)
+    ahead = joints[: R_EAR + 1, 2] - body.head[2]
+    hidden[: R_EAR + 1] = ahead < (-0.03, 0.02, 0.02, -0.06, -0.06)
+    own = {joint: {"head"} for joint in range(R_EAR + 1)}
+    for name, side in (("left", LEFT), ("right", RIGHT)):
+        own |= {joint: {f"{name} arm"} for joint in side[1:3]}
+        own |= {joint: {f"{name} leg"} for joint in side[4:]}
+        own[side[0]] = {f"{name} arm", "torso", "head"}
+        own[side[3]] = {f"{name} leg", "torso", "left leg", "right leg"}
+        if abs(np.sin(body.turn)) > 0.8:
+            hidden[[side[0], side[3]]] = joints[side[0], 2] < 0
+    order = [name for name, _ in groups]
+    for joint, names in own.items():
+        first = max(order.index(name) for name in names if name in order)
+        later = [part for _, group in groups[first + 1 :] for part in group]
+        hidden[joint] |= any(_inside(part.points, joints[joint, :2]) for part in later)
+    return hidden
+
+
+def _inside(polygon: Points, point: Vector) -> bool:
+    """Even-odd rule."""
+    if (polygon.max(0) < point).any() or (polygon.min(0) > point).any():
+        return False
+    x, y = (polygon - point).T
+    x2, y2 = np.roll(x, -1), np.roll(y, -1)
+    crosses = (y > 0) != (y2 > 0)
+    x, y, x2, y2 = x[crosses], y[crosses], x2[crosses], y2[crosses]
+    return bool(np.count_nonzero(x - y * (x2 - x) / (y2 - y) > 0) % 2)

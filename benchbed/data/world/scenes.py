@@ -1,30 +1,24 @@
-"""Composition: things and people on a background, with who owns each pixel."""
+"""Composition: things and people before a backdrop, with who owns each pixel."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
 from benchbed.data.world.figures import draw_figure
-from benchbed.data.world.shapes import SHAPES, Points
-from benchbed.data.world.spec import THINGS, WORLD_SEED, WORLD_VERSION, SplitSpec
-from benchbed.data.world.textures import (
-    TEXTURES,
-    Colour,
-    background,
-    blend,
-    random_colour,
-    smooth,
-    value_noise,
-)
+from benchbed.data.world.rendering import Canvas, Light, Paint, Rendering, Window, render, window_of
+from benchbed.data.world.shapes import SHAPES, Part, Points
+from benchbed.data.world.spec import THINGS, WORLD_SEED, WORLD_VERSION, SplitSpec, ThingClass
+from benchbed.data.world.textures import Backdrop, background, hsv, random_colour
 
-SUPERSAMPLING = 2
-MIN_VISIBLE_SHARE = 0.35
-MIN_VISIBLE_PIXELS = 60
+MIN_VISIBLE_PIXELS = 24
+"""Objects that show less are not annotated; their pixels are the scene's `unnamed`."""
+MAX_OVERLAP = 0.4
+"""Share of the smaller box that a new object may cover of an older one, where there is room."""
+TRIES = 6
 
-Canvas = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
 
@@ -38,6 +32,7 @@ class SceneObject:
     box: tuple[int, int, int, int]
     """x1, y1, x2, y2 of the mask; ends exclusive."""
     visible_share: float
+    """Of the pixels it would have in the picture if nothing hid it."""
     keypoints: NDArray[np.float64] | None
     """(17, 3) x, y, visibility; people only."""
 
@@ -49,34 +44,44 @@ class Scene:
     picture: NDArray[np.uint8]
     """(H, W, 3) RGB"""
     objects: tuple[SceneObject, ...]
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A polygon on the canvas with the pixels to paint into it."""
-
-    points: Points
-    pixels: Canvas
-    """(h, w, 3) over the object's window."""
+    """From back to front."""
+    unnamed: Mask
+    """(H, W) pixels of objects that show too little to be annotated."""
 
 
 @dataclass(frozen=True)
 class _Placed:
+    """An object with its place on the canvas."""
+
     name: str
-    layers: list[_Layer]
-    window: tuple[int, int, int, int]
-    """x1, y1, x2, y2 on the canvas, clipped."""
+    parts: list[Part]
+    polygons: list[Points]
+    paints: dict[str, Paint]
+    size: float
+    foot: float
+    """Canvas row on which it stands."""
     keypoints: NDArray[np.float64] | None
     self_hidden: NDArray[np.bool_] | None
 
+    def box(self) -> NDArray[np.float64]:
+        """(4,) x1, y1, x2, y2 before clipping."""
+        points = np.concatenate(self.polygons)
+        return np.concatenate([points.min(0), points.max(0)])
 
-def generator(split: SplitSpec, index: int) -> np.random.Generator:
-    """The random stream of one item: a function of world, split and index alone."""
-    return np.random.default_rng([WORLD_SEED, WORLD_VERSION, split.number, index])
+
+def generator(split: SplitSpec, index: int, seed: int = WORLD_SEED) -> np.random.Generator:
+    """The random stream of one item: a function of version, seed, split and index alone."""
+    return np.random.default_rng([seed, WORLD_VERSION, split.number, index])
 
 
 def draw_scene(
-    names: Sequence[str], split: SplitSpec, index: int, *, crowd: tuple[int, int], main: str | None
+    names: Sequence[str],
+    split: SplitSpec,
+    index: int,
+    *,
+    crowd: tuple[int, int],
+    main: str | None,
+    seed: int = WORLD_SEED,
 ) -> Scene:
     """Draw item `index` of a split.
 
@@ -84,199 +89,226 @@ def draw_scene(
         names: classes to choose objects from.
         split: the set the item belongs to.
         index: its number, 0 or larger.
-        crowd: fewest and most objects.
+        crowd: fewest and most objects beside the main one.
         main: class of a dominant object that is always there, drawn last; None for none.
+        seed: of the world.
     """
-    rng = generator(split, index)
+    rng = generator(split, index, seed)
     low, high = split.size
     height, width = (int(rng.integers(low, high + 1)) for _ in range(2))
-    canvas = background(height, width, rng)
-    light = np.array([rng.uniform(-1, 1), -1.0])
-    count = int(rng.integers(crowd[0], crowd[1] + 1))
-    chosen = [names[int(rng.integers(0, len(names)))] for _ in range(count)]
-    depths = np.sort(rng.random(count))
-    placed = [
-        _place(name, _spot(depth, height, width, rng), light, (height, width), rng)
-        for name, depth in zip(chosen, depths, strict=True)
-    ]
-    if main is not None:
-        size = min(height, width) * rng.uniform(0.55, 0.9)
-        spot = (width * rng.uniform(0.4, 0.6), height * rng.uniform(0.45, 0.58), size)
-        placed.append(_place(main, spot, light, (height, width), rng))
-    owner = np.zeros((height, width), dtype=np.int32)
-    full = [_paint(canvas, owner, number, item) for number, item in enumerate(placed, 1)]
-    picture = _develop(canvas, rng)
-    objects = [
-        _annotate(item, owner == number, area)
-        for number, (item, area) in enumerate(zip(placed, full, strict=True), 1)
-    ]
-    return Scene(picture, tuple(found for found in objects if found is not None))
+    backdrop = background(height, width, rng)
+    light = _lamp(rng)
+    placed = _populate(names, backdrop, crowd, main, rng)
+    canvas, owner = backdrop.pixels, np.zeros((height, width), dtype=np.int32)
+    areas = [_paint(canvas, owner, n, item, light, rng) for n, item in enumerate(placed, 1)]
+    if rng.random() < 0.25:
+        _grass(canvas, owner, rng)
+    found: list[SceneObject] = []
+    unnamed = np.zeros((height, width), dtype=np.bool_)
+    for number, (item, area) in enumerate(zip(placed, areas, strict=True), 1):
+        mask = owner == number
+        if int(mask.sum()) >= MIN_VISIBLE_PIXELS:
+            found.append(_annotate(item, mask, area))
+        else:
+            unnamed |= mask
+    return Scene(_develop(canvas, rng), tuple(found), unnamed)
 
 
-def _spot(
-    depth: float, height: int, width: int, rng: np.random.Generator
-) -> tuple[float, float, float]:
-    """Centre and size in pixels; nearer objects are lower and larger."""
-    size = min(height, width) * (0.32 + 0.5 * depth) * rng.uniform(0.8, 1.2)
-    x = width * rng.uniform(0.12, 0.88)
-    y = height * (0.38 + 0.3 * depth) + rng.normal(0, height * 0.04)
-    return x, y, size
+def _lamp(rng: np.random.Generator) -> Light:
+    """From above, from either side, in front of the objects."""
+    towards = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-1.0, -0.4), rng.uniform(0.5, 1.0)])
+    return Light(towards / np.linalg.norm(towards), float(rng.uniform(0.3, 0.6)))
 
 
-def _place(
-    name: str,
-    spot: tuple[float, float, float],
-    light: NDArray[np.float64],
-    canvas: tuple[int, int],
+def _populate(
+    names: Sequence[str],
+    backdrop: Backdrop,
+    crowd: tuple[int, int],
+    main: str | None,
     rng: np.random.Generator,
+) -> list[_Placed]:
+    """Objects from far to near; far ones stand higher and are smaller."""
+    height, width = backdrop.pixels.shape[:2]
+    side = min(height, width)
+    placed: list[_Placed] = []
+    for depth in np.sort(rng.random(int(rng.integers(crowd[0], crowd[1] + 1)))):
+        thing = THINGS[names[int(rng.integers(0, len(names)))]]
+        size = side * (0.4 + 0.5 * depth) * thing.size * rng.uniform(0.85, 1.15)
+        foot = height * (backdrop.horizon + (1.03 - backdrop.horizon) * (0.2 + 0.8 * depth))
+        item = _stand(thing, size, width * rng.uniform(0.08, 0.92), foot, rng)
+        for _ in range(TRIES):
+            if not any(_overlap(item.box(), other.box()) > MAX_OVERLAP for other in placed):
+                break
+            item = _moved(item, width * rng.uniform(0.08, 0.92))
+        else:
+            if placed:
+                continue
+        placed.append(item)
+    if main is not None:
+        size = side * rng.uniform(0.5, 0.95)
+        foot = height * rng.uniform(0.72, 0.98)
+        placed.append(_stand(THINGS[main], size, width * rng.uniform(0.35, 0.65), foot, rng))
+    return placed
+
+
+def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Intersection over the smaller of two boxes."""
+    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
+    smaller = min(float(np.prod(box[2:] - box[:2])) for box in (a, b))
+    return float(np.prod(sides)) / max(1e-6, smaller)
+
+
+def _moved(item: _Placed, x: float) -> _Placed:
+    box = item.box()
+    step = np.array([x - (box[0] + box[2]) / 2, 0.0])
+    joints = None if item.keypoints is None else item.keypoints + step
+    return replace(item, polygons=[p + step for p in item.polygons], keypoints=joints)
+
+
+def _stand(
+    thing: ThingClass, size: float, x: float, foot: float, rng: np.random.Generator
 ) -> _Placed:
-    x, y, size = spot
-    if name == "person":
-        size *= 1.25
-    scale = size / 2
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    turn = rng.normal(0, 0.06)
-    stretch = rng.uniform(0.88, 1.12)
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    """Pose a thing so that its lowest point stands at (x, foot)."""
+    person = thing.shape == "person"
+    flip = -1.0 if not person and rng.random() < 0.5 else 1.0
+    tilt = rng.normal(0, 0.05 if person else 0.1)
+    stretch = np.array([flip * rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1)])
+    if person:
+        stretch = np.array([1.0, 1.0]) * rng.uniform(0.93, 1.07, 2)
+    turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+    frequency, phase = rng.uniform(1.5, 3.5, 2), rng.uniform(0, 2 * np.pi, 2)
+    amount = 0.0 if person else rng.uniform(0, 0.045)
 
-    def to_canvas(points: Points, flip: float = flip) -> Points:
-        moved: Points = (points * (flip * stretch, 1.0)) @ rotation * scale + (x, y)
-        return moved
+    def to_canvas(points: Points) -> Points:
+        bent: Points = points + amount * np.sin(points[:, ::-1] * frequency + phase)
+        return (bent * stretch) @ turn * (size / 2) + (x, 0)
 
-    reach = scale * 1.25
-    window = (
-        max(0, int(x - reach)), max(0, int(y - reach)),
-        min(canvas[1], int(x + reach) + 2), min(canvas[0], int(y + reach) + 2),
-    )  # fmt: skip
-    h, w = max(1, window[3] - window[1]), max(1, window[2] - window[0])
-    if name == "person":
+    joints, hidden = None, None
+    if person:
         figure = draw_figure(rng)
-        covers = _covers(h, w, size, rng)
-        layers = [
-            _Layer(to_canvas(p.part.points, 1.0), covers[_cover(p.cover, p.part.paint)] * p.shade)
-            for p in figure.parts
-        ]
-        joints = to_canvas(figure.keypoints, 1.0)
-        return _Placed(name, layers, window, joints, figure.self_hidden)
-    paints = _paints(THINGS[name].texture, h, w, size, rng)
-    layers = [_Layer(to_canvas(p.points), paints[p.paint]) for p in SHAPES[THINGS[name].shape](rng)]
-    return _Placed(name, layers, window, None, None)
+        parts, paints = figure.parts, _clothes(rng)
+        joints, hidden = to_canvas(figure.keypoints), figure.self_hidden
+    else:
+        parts, paints = SHAPES[thing.shape](rng), _coat(thing, rng)
+    polygons = [to_canvas(part.points) for part in parts]
+    drop = np.array([0.0, foot - max(float(p[:, 1].max()) for p in polygons)])
+    polygons = [p + drop for p in polygons]
+    if joints is not None:
+        joints = joints + drop
+    return _Placed(thing.name, parts, polygons, paints, size, foot, joints, hidden)
 
 
-def _paints(
-    texture: str, h: int, w: int, size: float, rng: np.random.Generator
-) -> dict[str, Canvas]:
-    dark, pale = random_colour(rng, (0.05, 0.35)), random_colour(rng, (0.65, 1.0))
-    coat = blend(dark, pale, TEXTURES[texture](h, w, size, rng))
-    if texture in ("metal", "glass", "glaze", "peel"):
-        body = random_colour(rng, (0.35, 0.95))
-        coat = blend(body * 0.55, body, TEXTURES[texture](h, w, size, rng))
+def _coat(thing: ThingClass, rng: np.random.Generator) -> dict[str, Paint]:
+    """Any colours: the class shows in shape and texture only."""
+    pale, dark = random_colour(rng, (0.6, 1.0)), random_colour(rng, (0.05, 0.35))
+    if thing.texture in ("metal", "glass", "glaze", "peel", "wood", "feathers"):
+        pale = random_colour(rng, (0.3, 1.0))
+        dark = pale * rng.uniform(0.4, 0.65)
+    ink, white = random_colour(rng, (0.03, 0.18)), random_colour(rng, (0.8, 1.0))
+    accent = random_colour(rng, (0.4, 0.9))
     return {
-        "coat": coat,
-        "shade": coat * 0.68,
-        "dark": _plain(random_colour(rng, (0.03, 0.18)), h, w),
-        "light": _plain(random_colour(rng, (0.8, 1.0)), h, w),
-        "accent": _plain(random_colour(rng, (0.4, 0.9)), h, w),
+        "coat": Paint(pale, dark, thing.texture, thing.gloss),
+        "dark": Paint(ink, ink, gloss=thing.gloss / 2),
+        "light": Paint(white, white),
+        "accent": Paint(accent, accent),
     }
 
 
-def _covers(h: int, w: int, size: float, rng: np.random.Generator) -> dict[str, Canvas]:
-    tone = rng.uniform(0.25, 0.95)
-    skin = np.array([tone, tone * 0.76, tone * 0.6], dtype=np.float32)
-    shirt = random_colour(rng, (0.3, 1.0))
-    trousers = random_colour(rng, (0.1, 0.7))
-    cloth = TEXTURES["cloth"]
+def _clothes(rng: np.random.Generator) -> dict[str, Paint]:
+    skin = hsv(rng.uniform(0.05, 0.09), rng.uniform(0.25, 0.55), rng.uniform(0.4, 1.0))
+    shirt, trousers = random_colour(rng, (0.3, 1.0)), random_colour(rng, (0.15, 0.8))
+    hair = hsv(rng.uniform(0.05, 0.12), rng.uniform(0.0, 0.6), rng.uniform(0.08, 0.75))
+    shoe, lip = random_colour(rng, (0.08, 0.6)), skin * (0.8, 0.5, 0.5)
+    white, ink = np.full(3, 0.95, np.float32), np.full(3, 0.08, np.float32)
     return {
-        "skin": _plain(skin, h, w),
-        "shirt": blend(shirt * 0.5, shirt, cloth(h, w, size, rng)),
-        "trousers": blend(trousers * 0.7, trousers, smooth(h, w, size, rng)),
-        "hair": blend(
-            random_colour(rng, (0.02, 0.2)), random_colour(rng, (0.1, 0.6)),
-            value_noise(h, w, 2, rng),
-        ),
-        "shoe": _plain(random_colour(rng, (0.05, 0.4)), h, w),
-        "white": _plain(np.full(3, 0.95, dtype=np.float32), h, w),
-        "ink": _plain(np.full(3, 0.08, dtype=np.float32), h, w),
-    }  # fmt: skip
+        "skin": Paint(skin, skin),
+        "shirt": Paint(shirt, random_colour(rng, (0.1, 0.8)), "cloth"),
+        "trousers": Paint(trousers, trousers * 0.6, "denim"),
+        "hair": Paint(hair, hair * 0.5, "hair"),
+        "shoe": Paint(shoe, shoe, gloss=0.2),
+        "lip": Paint(lip, lip),
+        "white": Paint(white, white),
+        "ink": Paint(ink, ink),
+    }
 
 
-def _cover(cover: str, paint: str) -> str:
-    return {"light": "white", "dark": "ink"}.get(paint, "ink") if cover == "eye" else cover
-
-
-def _plain(colour: Colour, h: int, w: int) -> Canvas:
-    return np.broadcast_to(colour, (h, w, 3)).astype(np.float32)
-
-
-def _paint(canvas: Canvas, owner: NDArray[np.int32], number: int, item: _Placed) -> int:
+def _paint(
+    canvas: Canvas,
+    owner: NDArray[np.int32],
+    number: int,
+    item: _Placed,
+    light: Light,
+    rng: np.random.Generator,
+) -> int:
     """Paint an object over the canvas; returns the pixels it would have if nothing hid it."""
-    x1, y1, x2, y2 = item.window
-    if x2 <= x1 or y2 <= y1:
+    window = window_of(item.polygons, *canvas.shape[:2])
+    if window is None:
         return 0
-    h, w = y2 - y1, x2 - x1
-    pixels = np.zeros((h, w, 3), dtype=np.float32)
-    cover = np.zeros((h, w), dtype=np.float32)
-    for layer in item.layers:
-        alpha = _mask(layer.points, item.window)
-        pixels += (layer.pixels - pixels) * alpha[:, :, None]
-        np.maximum(cover, alpha, out=cover)
-    pixels *= _shading(cover)[:, :, None]
+    drawn = render(item.parts, item.polygons, item.paints, window, light, item.size, rng)
+    _shadow(canvas, drawn, window, item.foot, light)
+    x1, y1, x2, y2 = window
     region = canvas[y1:y2, x1:x2]
-    _shadow(region, cover)
-    region += (pixels - region) * cover[:, :, None]
-    solid = cover > 0.5
+    region += (drawn.pixels - region) * drawn.cover[:, :, None]
+    solid = drawn.cover > 0.5
     owner[y1:y2, x1:x2][solid] = number
     return int(solid.sum())
 
 
-def _mask(points: Points, window: tuple[int, int, int, int]) -> NDArray[np.floating]:
-    """Antialiased coverage of a polygon inside a window."""
-    x1, y1, x2, y2 = window
-    size = ((x2 - x1) * SUPERSAMPLING, (y2 - y1) * SUPERSAMPLING)
-    image = Image.new("L", size)
-    moved = (points - (x1, y1)) * SUPERSAMPLING
-    ImageDraw.Draw(image).polygon([(float(x), float(y)) for x, y in moved], fill=255)
-    small = image.reduce(SUPERSAMPLING)
-    return np.asarray(small, dtype=np.float32) / 255
+def _shadow(canvas: Canvas, drawn: Rendering, window: Window, foot: float, light: Light) -> None:
+    """The silhouette laid down on the ground, away from the lamp, and soft."""
+    height, width = canvas.shape[:2]
+    x, y, _ = light.direction
+    flat, shear = 0.3, float(x / max(0.4, -y))
+    top = max(0, int(foot - flat * (foot - window[1])) - 3)
+    rows = min(height, int(foot) + 4) - top
+    if rows < 2:
+        return
+    silhouette = Image.fromarray((drawn.cover * 255).astype(np.uint8))
+    # Output (u, v) takes the silhouette's point that stands (foot - v) / flat above the ground.
+    lift = 1 / flat
+    vertical = foot * (1 - lift) + lift * top - window[1]
+    across = shear * (foot - top) - window[0]
+    laid = silhouette.transform(
+        (width, rows), Image.Transform.AFFINE, (1, -shear, across, 0, lift, vertical),
+        Image.Resampling.BILINEAR,
+    )  # fmt: skip
+    soft = np.asarray(laid.filter(ImageFilter.GaussianBlur(1.6)), dtype=np.float32) / 255
+    canvas[top : top + rows] *= (1 - (0.75 - 0.5 * light.ambient) * soft)[:, :, None]
 
 
-def _shading(cover: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Roundness: a softened silhouette is read as height and lit from above left."""
-    radius = max(1.5, min(cover.shape) / 14)
-    image = Image.fromarray((cover * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
-    depth = np.asarray(image, dtype=np.float32) / 255
-    dy, dx = np.gradient(depth)
-    return np.clip(0.72 + 0.3 * depth + 2.2 * (dx + 1.4 * dy), 0.35, 1.3).astype(np.float32)
-
-
-def _shadow(region: Canvas, cover: NDArray[np.floating]) -> None:
-    """Darken what lies below and beside the object."""
-    shift = max(1, round(min(cover.shape) * 0.05))
-    moved = np.zeros_like(cover)
-    moved[shift:, shift:] = cover[:-shift, :-shift]
-    blur = ImageFilter.GaussianBlur(shift)
-    soft = np.asarray(Image.fromarray((moved * 255).astype(np.uint8)).filter(blur)) / 255
-    region *= (1 - 0.45 * soft[:, :, None]).astype(np.float32)
+def _grass(canvas: Canvas, owner: NDArray[np.int32], rng: np.random.Generator) -> None:
+    """Blades in front of everything, at the foot of the picture."""
+    height, width = owner.shape
+    count = int(width * rng.uniform(0.15, 0.4))
+    tops = (height * rng.uniform(0.72, 0.98, count)).astype(int)
+    lean = rng.normal(0, 0.25, count)
+    tone = random_colour(rng, (0.2, 0.7))
+    for x, top, slope in zip(rng.integers(0, width, count), tops, lean, strict=True):
+        rows = np.arange(top, height)
+        columns = np.clip(x + ((height - rows) * slope).astype(int), 0, width - 1)
+        canvas[rows, columns] = tone * rng.uniform(0.6, 1.3)
+        owner[rows, columns] = 0
 
 
 def _develop(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Exposure, tint and sensor noise."""
-    tint = rng.uniform(0.88, 1.12, 3).astype(np.float32)
-    exposed = np.clip(canvas * rng.uniform(0.75, 1.2) * tint, 0, 1) ** rng.uniform(0.85, 1.2)
-    noisy = exposed + rng.normal(0, 0.015, canvas.shape[:2]).astype(np.float32)[:, :, None]
-    return (np.clip(noisy, 0, 1) * 255 + 0.5).astype(np.uint8)
+    """Exposure, tint, focus and sensor noise."""
+    tint = rng.uniform(0.9, 1.1, 3) * rng.uniform(0.7, 1.2)
+    exposed = np.clip(canvas * tint.astype(np.float32), 0, 1)
+    if rng.random() < 0.35:
+        image = Image.fromarray((exposed * 255).astype(np.uint8))
+        blurred = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
+        exposed = np.asarray(blurred, dtype=np.float32) / 255
+    noise = rng.standard_normal(canvas.shape[:2], dtype=np.float32) * rng.uniform(0.004, 0.03)
+    return (np.clip(exposed + noise[:, :, None], 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _annotate(item: _Placed, mask: Mask, area: int) -> SceneObject | None:
-    seen = int(mask.sum())
-    if seen < MIN_VISIBLE_PIXELS or seen < MIN_VISIBLE_SHARE * area:
-        return None
+def _annotate(item: _Placed, mask: Mask, area: int) -> SceneObject:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     keypoints = None
     if item.keypoints is not None and item.self_hidden is not None:
         keypoints = _visibility(item.keypoints, item.self_hidden, mask)
-    return SceneObject(item.name, mask, box, seen / area, keypoints)
+    return SceneObject(item.name, mask, box, float(mask.sum()) / area, keypoints)
 
 
 def _visibility(

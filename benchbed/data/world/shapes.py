@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 """(N, 2) polygon corners"""
 
-Paint = Literal["coat", "dark", "light", "accent", "shade"]
-"""What a part is covered with: the class's texture, or a plain tone beside it."""
+FAR = 0.68
+"""Tone of parts on the far side."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,10 @@ class Part:
     """One polygon of a shape."""
 
     points: Points
-    paint: Paint = "coat"
+    paint: str = "coat"
+    """Things wear `coat` (the class's texture), `dark`, `light` or `accent`."""
+    tone: float = 1.0
+    """Brightness factor."""
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0, n: int = 28) -> Points:
@@ -47,10 +49,10 @@ def _polygon(*corners: tuple[float, float]) -> Points:
 def _legs(rng: np.random.Generator, hips: tuple[float, float], foot: float, w: float) -> list[Part]:
     parts = []
     for hip in hips:
-        for paint, shift in (("shade", rng.normal(0.08, 0.06)), ("coat", rng.normal(-0.02, 0.08))):
+        for tone, shift in ((FAR, rng.normal(0.08, 0.08)), (1.0, rng.normal(-0.02, 0.1))):
             knee = (hip + shift * 0.4, 0.45)
-            parts.append(Part(limb(hip, 0.15, *knee, w, w * 0.75), paint))  # type: ignore[arg-type]
-            parts.append(Part(limb(*knee, hip + shift, foot, w * 0.7, w * 0.5), paint))  # type: ignore[arg-type]
+            parts.append(Part(limb(hip, 0.15, *knee, w, w * 0.75), tone=tone))
+            parts.append(Part(limb(*knee, hip + shift, foot, w * 0.7, w * 0.5), tone=tone))
     return parts
 
 
@@ -101,7 +103,7 @@ def bird(rng: np.random.Generator) -> list[Part]:
         Part(ellipse(0.05, 0.08, 0.55, 0.38, -tilt)),
         Part(_polygon((-0.72, -0.5), (-0.98, -0.38), (-0.7, -0.32)), "accent"),
         Part(ellipse(-0.48, -0.42, 0.28, 0.26)),
-        Part(ellipse(0.2, 0.05, 0.42, 0.2, -tilt + wing), "shade"),
+        Part(ellipse(0.2, 0.05, 0.42, 0.2, -tilt + wing), tone=FAR),
         Part(ellipse(-0.56, -0.46, 0.05, 0.05), "dark"),
     ]
 
@@ -110,11 +112,11 @@ def fish(rng: np.random.Generator) -> list[Part]:
     """A fish in profile, facing left."""
     deep = rng.uniform(0.34, 0.48)
     return [
-        Part(_polygon((0.45, 0.0), (0.98, -0.45), (0.85, 0.0), (0.98, 0.45)), "shade"),
-        Part(_polygon((-0.3, -deep * 0.8), (0.15, -deep - 0.3), (0.4, -deep * 0.5)), "shade"),
-        Part(_polygon((-0.05, deep * 0.8), (0.2, deep + 0.25), (0.3, deep * 0.6)), "shade"),
+        Part(_polygon((0.45, 0.0), (0.98, -0.45), (0.85, 0.0), (0.98, 0.45)), tone=FAR),
+        Part(_polygon((-0.3, -deep * 0.8), (0.15, -deep - 0.3), (0.4, -deep * 0.5)), tone=FAR),
+        Part(_polygon((-0.05, deep * 0.8), (0.2, deep + 0.25), (0.3, deep * 0.6)), tone=FAR),
         Part(ellipse(-0.15, 0.0, 0.75, deep)),
-        Part(limb(-0.15, 0.05, 0.12, 0.16, 0.1, 0.03), "shade"),
+        Part(limb(-0.15, 0.05, 0.12, 0.16, 0.1, 0.03), tone=FAR),
         Part(ellipse(-0.62, -0.08, 0.09, 0.09), "light"),
         Part(ellipse(-0.63, -0.08, 0.045, 0.045), "dark"),
         Part(limb(-0.45, -deep * 0.6, -0.45, deep * 0.6, 0.015, 0.015), "dark"),
@@ -160,8 +162,8 @@ def chair(rng: np.random.Generator) -> list[Part]:
     lean, depth = rng.uniform(0.0, 0.15), rng.uniform(0.2, 0.35)
     bar = 0.055
     parts = [
-        Part(limb(0.4 - depth, 0.2, 0.4 - depth, 0.8, bar, bar * 0.8), "shade"),
-        Part(limb(-0.45 + depth, 0.2, -0.45 + depth, 0.78, bar, bar * 0.8), "shade"),
+        Part(limb(0.4 - depth, 0.2, 0.4 - depth, 0.8, bar, bar * 0.8), tone=FAR),
+        Part(limb(-0.45 + depth, 0.2, -0.45 + depth, 0.78, bar, bar * 0.8), tone=FAR),
         Part(limb(0.42, 0.1, 0.42 + lean, -0.95, bar, bar)),
         Part(limb(0.42 - depth, 0.0, 0.42 - depth + lean, -0.9, bar, bar)),
     ]
@@ -172,7 +174,7 @@ def chair(rng: np.random.Generator) -> list[Part]:
         Part(
             _polygon((-0.55, 0.15), (-0.55 + depth, 0.0), (0.45 - depth * 0.2, 0.0), (0.46, 0.15))
         ),
-        Part(_polygon((-0.55, 0.15), (0.46, 0.15), (0.46, 0.24), (-0.55, 0.24)), "shade"),
+        Part(_polygon((-0.55, 0.15), (0.46, 0.15), (0.46, 0.24), (-0.55, 0.24)), tone=FAR),
         Part(limb(-0.48, 0.22, -0.5, 0.95, bar, bar * 0.8)),
         Part(limb(0.4, 0.22, 0.42, 0.95, bar, bar * 0.8)),
     ]
@@ -206,7 +208,7 @@ def mug(rng: np.random.Generator) -> list[Part]:
     hole = ellipse(width, 0.05, 0.24, 0.22)[::-1]
     handle = np.concatenate([ring, ring[:1], hole, hole[:1]])
     return [
-        Part(handle, "shade"),
+        Part(handle, tone=FAR),
         Part(_polygon((-width, top), (width, top), (width * 0.9, 0.75), (-width * 0.9, 0.75))),
         Part(ellipse(0, 0.75, width * 0.9, 0.12)),
         Part(ellipse(0, top, width, 0.14), "light"),
@@ -216,15 +218,16 @@ def mug(rng: np.random.Generator) -> list[Part]:
 
 def apple(rng: np.random.Generator) -> list[Part]:
     """An apple with stem and leaf."""
-    left, right = ellipse(-0.26, 0.08, 0.52, 0.66), ellipse(0.26, 0.08, 0.52, 0.66)
-    lean = rng.uniform(-0.15, 0.15)
+    lean, wide, waist = rng.uniform(-0.15, 0.15), rng.uniform(0.7, 0.8), rng.uniform(0.1, 0.25)
+    angle = np.linspace(-np.pi / 2, 1.5 * np.pi, 40, endpoint=False)
+    dip = 0.28 * np.exp(-((np.minimum(angle + np.pi / 2, 1.5 * np.pi - angle) / 0.5) ** 2))
+    taper = 1 - waist * np.clip(np.sin(angle), 0, 1)
+    outline = np.stack([wide * taper * np.cos(angle), 0.08 + 0.66 * np.sin(angle) + dip], 1)
     return [
-        Part(left),
-        Part(right),
+        Part(outline),
         Part(limb(0.0, -0.45, lean, -0.9, 0.04, 0.035), "dark"),
         Part(ellipse(lean + 0.22, -0.75, 0.24, 0.1, rng.uniform(-0.6, 0.1)), "accent"),
-        Part(ellipse(0.0, -0.48, 0.14, 0.06), "shade"),
-        Part(ellipse(-0.38, -0.2, 0.1, 0.16, 0.4), "light"),
+        Part(ellipse(0.0, -0.48, 0.14, 0.06), tone=FAR),
     ]
 
 
@@ -236,7 +239,7 @@ def mushroom(rng: np.random.Generator) -> list[Part]:
     stem = rng.uniform(0.16, 0.24)
     return [
         Part(limb(0.0, 0.0, rng.uniform(-0.1, 0.1), 0.85, stem, stem * 1.2), "light"),
-        Part(ellipse(0, 0.05, wide, 0.12), "shade"),
+        Part(ellipse(0, 0.05, wide, 0.12), tone=FAR),
         Part(cap),
     ]
 

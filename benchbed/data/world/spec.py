@@ -15,22 +15,26 @@ class ThingClass:
     texture: str
     parents: tuple[str, ...]
     """Ancestors, most general first."""
+    size: float = 1.0
+    """Usual size beside the other classes."""
+    gloss: float = 0.0
+    """How strongly it mirrors the lamp, 0 to 1."""
 
 
 THINGS: dict[str, ThingClass] = {
     thing.name: thing
     for thing in (
-        ThingClass("person", "person", "cloth", ("animal",)),
-        ThingClass("striped-horse", "quadruped", "stripes", ("animal", "quadruped")),
-        ThingClass("spotted-cat", "cat", "spots", ("animal", "quadruped")),
-        ThingClass("bird", "bird", "feathers", ("animal",)),
-        ThingClass("fish", "fish", "scales", ("animal",)),
-        ThingClass("car", "car", "metal", ("artefact", "vehicle")),
-        ThingClass("chair", "chair", "wood", ("artefact", "furniture")),
-        ThingClass("bottle", "bottle", "glass", ("artefact", "vessel")),
-        ThingClass("mug", "mug", "glaze", ("artefact", "vessel")),
-        ThingClass("apple", "apple", "peel", ("plant", "fruit")),
-        ThingClass("mushroom", "mushroom", "spots", ("plant",)),
+        ThingClass("person", "person", "cloth", ("animal",), 1.25),
+        ThingClass("striped-horse", "quadruped", "stripes", ("animal", "quadruped"), 1.1),
+        ThingClass("spotted-cat", "cat", "spots", ("animal", "quadruped"), 0.75),
+        ThingClass("bird", "bird", "feathers", ("animal",), 0.75),
+        ThingClass("fish", "fish", "scales", ("animal",), 0.75, 0.15),
+        ThingClass("car", "car", "metal", ("artefact", "vehicle"), 1.2, 0.35),
+        ThingClass("chair", "chair", "wood", ("artefact", "furniture"), 0.95),
+        ThingClass("bottle", "bottle", "glass", ("artefact", "vessel"), 0.75, 0.7),
+        ThingClass("mug", "mug", "glaze", ("artefact", "vessel"), 0.55, 0.4),
+        ThingClass("apple", "apple", "peel", ("plant", "fruit"), 0.55, 0.3),
+        ThingClass("mushroom", "mushroom", "spots", ("plant",), 0.65),
     )
 }
 """Every class of the world by name."""
@@ -49,6 +53,7 @@ CLASSIFICATION = (
 )
 DETECTION = ("person", "striped-horse", "bird", "car", "chair", "apple")
 """Classes of the detection, segmentation and pose pictures, in the order of their ids."""
+WORLD_CLASSES = DETECTION
 
 
 @dataclass(frozen=True)

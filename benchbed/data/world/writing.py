@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchbed.data.world.figures import KEYPOINT_NAMES, SKELETON
+from benchbed.data.world.poses import KEYPOINT_NAMES, SKELETON
 from benchbed.data.world.scenes import Mask, Scene, SceneObject, draw_scene
 from benchbed.data.world.spec import (
     CLASSIFICATION,
@@ -271,6 +271,7 @@ def label_map(scene: Scene) -> NDArray[np.uint8]:
         labels[item.mask] = DETECTION.index(item.name) + 1
         owner[item.mask] = number
     across, down = owner[:, 1:] != owner[:, :-1], owner[1:] != owner[:-1]
+    labels[scene.unnamed] = IGNORE
     labels[:, 1:][across] = IGNORE
     labels[1:][down] = IGNORE
     return labels

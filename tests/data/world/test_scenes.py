@@ -73,13 +73,20 @@ def test_a_visible_joint_lies_on_its_person_and_a_missing_one_is_outside():
     assert seen > 200
 
 
-def test_facing_people_have_their_left_at_the_pictures_right():
-    right = [
-        figure.keypoints[5, 0] > figure.keypoints[6, 0]
-        for figure in (draw_figure(np.random.default_rng(i)) for i in range(100))
-        if not figure.self_hidden[0]
-    ]
-    assert np.mean(right) > 0.95
+def test_people_who_show_their_face_have_their_left_at_the_pictures_right():
+    figures = [draw_figure(np.random.default_rng(i)) for i in range(200)]
+    facing = [f.keypoints for f in figures if not f.self_hidden[:3].any()]
+    assert 80 < len(facing) < 200
+    assert all(k[1, 0] > k[2, 0] for k in facing)
+    assert np.mean([k[5, 0] > k[6, 0] for k in facing]) > 0.95
+
+
+def test_people_seen_from_behind_are_mirrored_and_hide_their_face():
+    figures = [draw_figure(np.random.default_rng(i)) for i in range(400)]
+    away = [f for f in figures if f.keypoints[3, 0] < f.keypoints[4, 0] - 0.1]
+    assert len(away) > 10
+    assert all(f.self_hidden[:3].all() for f in away)
+    assert np.mean([f.keypoints[5, 0] < f.keypoints[6, 0] for f in away]) > 0.95
 
 
 def test_only_people_have_keypoints():
