@@ -261,7 +261,13 @@ def _facts(split: DetectionSet) -> dict[str, Any]:
         ]
     annotations = sum(len(picture.labels) for picture in split.pictures)
     paths = [picture.path for picture in split.pictures]
-    return fingerprint.of_split(paths, annotations, files).as_dict()
+    return fingerprint.of_split(
+        paths,
+        annotations,
+        files,
+        dropped_boxes=split.dropped_boxes,
+        clipped_boxes=split.clipped_boxes,
+    ).as_dict()
 
 
 def _padded(side: int) -> int:

@@ -240,7 +240,7 @@ def test_perfect_detections_in_input_pixels_score_one_in_the_stored_pictures(
 
 
 def test_only_pictures_padded_to_one_size_share_an_evaluation_batch(coco_root: Path) -> None:
-    spec = protocol()
+    spec = protocol(input={"test_short_side": 128, "test_longest": 160})
     split = detection.READERS["coco"](coco_root / "coco", spec.data, ["val2017"])
     twice = replace(split, pictures=split.pictures * 2)
     oracle = Oracle(split)
