@@ -18,11 +18,8 @@ def model(small_backbone):
 
 def transfer(source, target):
     """Copy weights in order; both list the same layers one after the other."""
-    values = [v for v in source.state_dict().values()]
-    names = list(target.state_dict())
-    assert [tuple(v.shape) for v in values] == [
-        tuple(v.shape) for v in target.state_dict().values()
-    ]
+    values, own = list(source.state_dict().values()), target.state_dict()
+    assert [v.shape for v in values] == [v.shape for v in own.values()]
     target.load_state_dict(dict(zip(own, values, strict=True)))
 
 
