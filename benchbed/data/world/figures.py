@@ -208,19 +208,20 @@ def _hidden(body: Body, groups: list[Group]) -> NDArray[np.bool_]:
         if abs(np.sin(body.turn)) > 0.8:
             hidden[[side[0], side[3]]] = joints[side[0], 2] < 0
     order = [name for name, _ in groups]
-    for joint, names in own.items():
-        first = max(order.index(name) for name in names if name in order)
-        later = [part for _, group in groups[first + 1 :] for part in group]
-        hidden[joint] |= any(_inside(part.points, joints[joint, :2]) for part in later)
+    last = np.array([max(order.index(name) for name in own[joint]) for joint in range(17)])
+    for place, (_, group) in enumerate(groups):
+        below = np.flatnonzero(last < place)
+        for part in group:
+            hidden[below] |= _inside(part.points, joints[below, :2])
     return hidden
 
 
-def _inside(polygon: Points, point: Vector) -> bool:
-    """Even-odd rule."""
-    if (polygon.max(0) < point).any() or (polygon.min(0) > point).any():
-        return False
-    x, y = (polygon - point).T
-    x2, y2 = np.roll(x, -1), np.roll(y, -1)
+def _inside(polygon: Points, points: Points) -> NDArray[np.bool_]:
+    """Which of (N, 2) points the polygon holds, by the even-odd rule."""
+    x, y = polygon[:, 0] - points[:, :1], polygon[:, 1] - points[:, 1:]
+    x2, y2 = np.roll(x, -1, axis=1), np.roll(y, -1, axis=1)
     crosses = (y > 0) != (y2 > 0)
-    x, y, x2, y2 = x[crosses], y[crosses], x2[crosses], y2[crosses]
-    return bool(np.count_nonzero(x - y * (x2 - x) / (y2 - y) > 0) % 2)
+    # Which side of the edge the point is on, free of a division by a level edge's zero height.
+    ahead = (x * y2 - x2 * y > 0) == (y2 > y)
+    found: NDArray[np.bool_] = (crosses & ahead).sum(1) % 2 == 1
+    return found

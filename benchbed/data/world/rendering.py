@@ -91,7 +91,7 @@ def render(
     for number, (part, polygon) in enumerate(zip(parts, polygons, strict=True), 1):
         local = polygon - window[:2]
         fill.polygon((local * SUPERSAMPLING).ravel().tolist(), fill=number)
-        _raise_dome(domes, local)
+        _raise_dome(domes, local, part.column)
         tone = paints[part.paint].light * part.tone
         palette += [min(255, int(255 * value)) for value in tone]
         paint_of.append(names.index(part.paint))
@@ -106,8 +106,8 @@ def render(
     return Rendering(np.clip(_lit(colour, relief, worn, paints, light), 0, 1), alpha)
 
 
-def _raise_dome(draw: ImageDraw.ImageDraw, polygon: Points) -> None:
-    """Stack shrunken copies: across by the share, along by the same distance."""
+def _raise_dome(draw: ImageDraw.ImageDraw, polygon: Points, column: bool) -> None:
+    """Stack shrunken copies: across by the share, along by the same distance or not at all."""
     centre = polygon.mean(0)
     away = polygon - centre
     spread = away.T @ away / len(away)
@@ -121,8 +121,9 @@ def _raise_dome(draw: ImageDraw.ImageDraw, polygon: Points) -> None:
     along = np.outer(away @ axis, axis)
     shares = STEPS[int(np.clip(minor / 1.5, 2, 8))]
     heights = np.sqrt(1 - (1 - shares - 0.5 / len(shares)) ** 2)
+    taper = 0.0 if column else minor / major
     for share, height in zip(shares.tolist(), heights.tolist(), strict=True):
-        shrunk = centre + (away - along) * (1 - share) + along * (1 - share * minor / major)
+        shrunk = centre + (away - along) * (1 - share) + along * (1 - share * taper)
         draw.polygon(shrunk.ravel().tolist(), fill=float(height * minor))
 
 

@@ -15,7 +15,7 @@ from benchbed.data.world.textures import Backdrop, background, hsv, random_colou
 
 MIN_VISIBLE_PIXELS = 24
 """Objects that show less are not annotated; their pixels are the scene's `unnamed`."""
-MAX_OVERLAP = 0.4
+MAX_OVERLAP = 0.5
 """Share of the smaller box that a new object may cover of an older one, where there is room."""
 TRIES = 6
 
@@ -145,9 +145,11 @@ def _populate(
                 continue
         placed.append(item)
     if main is not None:
-        size = side * rng.uniform(0.5, 0.95)
-        foot = height * rng.uniform(0.72, 0.98)
-        placed.append(_stand(THINGS[main], size, width * rng.uniform(0.35, 0.65), foot, rng))
+        thing = THINGS[main]
+        size = side * rng.uniform(0.5, 0.95) * max(1.0, thing.size)
+        # Large ones would lose their heads: they come forward instead, at most out by their feet.
+        foot = min(1.05 * height, max(height * rng.uniform(0.72, 0.98), 0.97 * size))
+        placed.append(_stand(thing, size, width * rng.uniform(0.35, 0.65), foot, rng))
     return placed
 
 
@@ -190,9 +192,9 @@ def _stand(
         joints, hidden = to_canvas(figure.keypoints), figure.self_hidden
     else:
         parts, paints = SHAPES[thing.shape](rng), _coat(thing, rng)
-    polygons = [to_canvas(part.points) for part in parts]
-    drop = np.array([0.0, foot - max(float(p[:, 1].max()) for p in polygons)])
-    polygons = [p + drop for p in polygons]
+    corners = to_canvas(np.concatenate([part.points for part in parts]))
+    drop = np.array([0.0, foot - corners[:, 1].max()])
+    polygons = np.split(corners + drop, np.cumsum([len(part.points) for part in parts])[:-1])
     if joints is not None:
         joints = joints + drop
     return _Placed(thing.name, parts, polygons, paints, size, foot, joints, hidden)

@@ -1,7 +1,9 @@
 """Shapes of things: parts in a unit box, x to the right and y down, both in [-1, 1]."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,13 @@ FAR = 0.68
 """Tone of parts on the far side."""
 
 
+_HALF = np.linspace(-np.pi / 2, np.pi / 2, 7)
+CAP_X = np.tile(np.cos(_HALF), 2)
+CAP_Y = np.concatenate([-np.sin(_HALF), np.sin(_HALF)])
+CAP_END = np.repeat([False, True], 7)
+"""Rounded ends of a limb along the x axis: the first seven corners at its start."""
+
+
 @dataclass(frozen=True)
 class Part:
     """One polygon of a shape."""
@@ -22,24 +31,32 @@ class Part:
     """Things wear `coat` (the class's texture), `dark`, `light` or `accent`."""
     tone: float = 1.0
     """Brightness factor."""
+    column: bool = False
+    """Round across its shorter axis only, as a can is, not domed."""
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, tilt: float = 0.0, n: int = 28) -> Points:
     """Ellipse with its first axis turned by `tilt` radians."""
+    unit_x, unit_y = _circle(n)
+    px, py = rx * unit_x, ry * unit_y
+    cos, sin = math.cos(tilt), math.sin(tilt)
+    return np.column_stack([x + px * cos - py * sin, y + px * sin + py * cos])
+
+
+@cache
+def _circle(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     angle = np.linspace(0, 2 * np.pi, n, endpoint=False)
-    px, py = rx * np.cos(angle), ry * np.sin(angle)
-    cos, sin = np.cos(tilt), np.sin(tilt)
-    return np.stack([x + px * cos - py * sin, y + px * sin + py * cos], 1)
+    return np.cos(angle), np.sin(angle)
 
 
 def limb(x1: float, y1: float, x2: float, y2: float, w1: float, w2: float) -> Points:
     """A tapering limb with rounded ends, `w1` and `w2` its half-widths."""
-    angle = np.arctan2(y2 - y1, x2 - x1)
-    near = np.linspace(angle + np.pi / 2, angle + 3 * np.pi / 2, 7)
-    far = np.linspace(angle - np.pi / 2, angle + np.pi / 2, 7)
-    start = np.stack([x1 + w1 * np.cos(near), y1 + w1 * np.sin(near)], 1)
-    end = np.stack([x2 + w2 * np.cos(far), y2 + w2 * np.sin(far)], 1)
-    return np.concatenate([start, end])
+    angle = math.atan2(y2 - y1, x2 - x1)
+    cos, sin = math.cos(angle), math.sin(angle)
+    along = np.where(CAP_END, w2, -w1) * CAP_X
+    across = np.where(CAP_END, w2, w1) * CAP_Y
+    x, y = np.where(CAP_END, x2, x1), np.where(CAP_END, y2, y1)
+    return np.column_stack([x + along * cos - across * sin, y + along * sin + across * cos])
 
 
 def _polygon(*corners: tuple[float, float]) -> Points:
@@ -188,7 +205,7 @@ def bottle(rng: np.random.Generator) -> list[Part]:
     side = [(width, 0.93), (width, shoulder), (neck, shoulder - 0.25), (neck, -0.8)]
     outline = [*side, *[(-x, y) for x, y in reversed(side)]]
     return [
-        Part(_polygon(*outline)),
+        Part(_polygon(*outline), column=True),
         Part(
             _polygon(
                 (-neck * 1.3, -0.97), (neck * 1.3, -0.97), (neck * 1.3, -0.78), (-neck * 1.3, -0.78)
@@ -204,13 +221,17 @@ def bottle(rng: np.random.Generator) -> list[Part]:
 def mug(rng: np.random.Generator) -> list[Part]:
     """A mug with a handle."""
     width, top = rng.uniform(0.45, 0.55), rng.uniform(-0.7, -0.5)
+    side = width * 0.9
+    foot = ellipse(0, 0.75, side, 0.12, n=40)
+    body = np.concatenate(
+        [_polygon((-side, 0.75), (-width, top), (width, top), (side, 0.75)), foot[1:20]]
+    )
     ring = ellipse(width, 0.05, 0.38, 0.36)
     hole = ellipse(width, 0.05, 0.24, 0.22)[::-1]
     handle = np.concatenate([ring, ring[:1], hole, hole[:1]])
     return [
         Part(handle, tone=FAR),
-        Part(_polygon((-width, top), (width, top), (width * 0.9, 0.75), (-width * 0.9, 0.75))),
-        Part(ellipse(0, 0.75, width * 0.9, 0.12)),
+        Part(body, column=True),
         Part(ellipse(0, top, width, 0.14), "light"),
         Part(ellipse(0, top + 0.03, width * 0.86, 0.1), "dark"),
     ]
@@ -238,7 +259,7 @@ def mushroom(rng: np.random.Generator) -> list[Part]:
     cap = np.stack([wide * np.cos(angle), 0.05 + high * np.sin(angle)], 1)
     stem = rng.uniform(0.16, 0.24)
     return [
-        Part(limb(0.0, 0.0, rng.uniform(-0.1, 0.1), 0.85, stem, stem * 1.2), "light"),
+        Part(limb(0.0, 0.0, rng.uniform(-0.1, 0.1), 0.85, stem, stem * 1.2), "light", column=True),
         Part(ellipse(0, 0.05, wide, 0.12), tone=FAR),
         Part(cap),
     ]

@@ -24,7 +24,7 @@ class ThingClass:
 THINGS: dict[str, ThingClass] = {
     thing.name: thing
     for thing in (
-        ThingClass("person", "person", "cloth", ("animal",), 1.25),
+        ThingClass("person", "person", "cloth", ("animal",), 1.4),
         ThingClass("striped-horse", "quadruped", "stripes", ("animal", "quadruped"), 1.1),
         ThingClass("spotted-cat", "cat", "spots", ("animal", "quadruped"), 0.75),
         ThingClass("bird", "bird", "feathers", ("animal",), 0.75),
