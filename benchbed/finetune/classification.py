@@ -13,11 +13,15 @@ from torch.nn import functional
 from benchbed.data import augment, fingerprint, imagenet, pictures, roots
 from benchbed.data.annotations import LabelledPictures
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
+from benchbed.errors import RunFailedError
 from benchbed.finetune.metrics.accuracy import top_k_accuracy, true_class_ranks
 from benchbed.models.backbone import Backbone
 from benchbed.specs.classification import ClassificationProtocol, TestCrop, TrainCrop
 
 EVALUATION_BATCH = 64
+
+KEPT_PREDICTIONS = 5
+"""Best classes of each picture kept beside the record: what top-1 and top-5 need."""
 
 
 class Classifier(nn.Module):
@@ -113,26 +117,31 @@ def classification_loss(model: nn.Module, batch: Batch, smoothing: float) -> dic
 def evaluate_pictures(
     model: nn.Module, split: LabelledPictures, crop: TestCrop, device: torch.device
 ) -> Evaluation:
-    """Top-1 and top-5 of one central crop a picture."""
+    """Top-1 and top-5 of one central crop a picture.
+
+    Raises:
+        DataError: a picture cannot be read.
+        RunFailedError: a logit is not finite.
+    """
     logits = torch.cat(
         [model(augment.to_float(images.to(device))).float().cpu() for images in _crops(split, crop)]
     )
+    if not logits.isfinite().all():
+        raise RunFailedError("the trained model gives logits that are not finite: it diverged")
     ranks = true_class_ranks(logits, torch.from_numpy(split.labels))
-    rows = [
-        {
-            "picture": f"{path.parent.name}/{path.name}",
-            "label": int(label),
-            "predicted": predicted,
-            "true_class_rank": rank,
-        }
-        for path, label, predicted, rank in zip(
-            split.paths, split.labels, logits.argmax(1).tolist(), ranks.tolist(), strict=True
-        )
-    ]
     metrics = {"top1": top_k_accuracy(ranks, 1), "top5": top_k_accuracy(ranks, 5)}
+    best, classes = (
+        part[:, :KEPT_PREDICTIONS].tolist()
+        for part in logits.sort(dim=1, descending=True, stable=True)
+    )
+    names = [f"{path.parent.name}/{path.name}" for path in split.paths]
+    rows = [
+        {"picture": name, "label": label, "correct": rank == 0, "true_class_rank": rank}
+        for name, label, rank in zip(names, split.labels.tolist(), ranks.tolist(), strict=True)
+    ]
     predictions = [
-        {"picture": row["picture"], "logits": values}
-        for row, values in zip(rows, logits.tolist(), strict=True)
+        {"picture": name, "classes": order, "logits": values}
+        for name, order, values in zip(names, classes, best, strict=True)
     ]
     return Evaluation(metrics, rows, predictions)
 

@@ -22,8 +22,9 @@ def _conv(inside: int, outside: int, kernel: int, dilation: int = 1) -> nn.Seque
 class ImagePooling(nn.Module):
     """ASPP's branch that sees the whole picture.
 
-    Its batch norm works on 1 x 1 maps: a training batch of one picture has no variance there, so
-    it then uses the running statistics instead of failing.
+    Its batch norm works on 1 x 1 maps, where a training batch of one picture has no variance:
+    torchvision and mmsegmentation fail there. It then uses its running statistics, as at test
+    time, and leaves them unchanged.
     """
 
     def __init__(self, inside: int, outside: int) -> None:
@@ -34,13 +35,14 @@ class ImagePooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inside, H, W) to (N, outside, H, W), constant over H and W."""
         pooled = self.conv(x.mean((2, 3), keepdim=True))
-        norm = self.norm
-        batch_statistics = norm.training and pooled.shape[0] > 1
-        pooled = functional.batch_norm(
-            pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias,
-            training=batch_statistics, momentum=norm.momentum or 0.0, eps=norm.eps,
-        )  # fmt: skip
+        pooled = self.norm(pooled) if pooled.shape[0] > 1 else self._with_running_statistics(pooled)
         return functional.relu(pooled).expand(-1, -1, *x.shape[-2:])
+
+    def _with_running_statistics(self, pooled: Tensor) -> Tensor:
+        norm = self.norm
+        return functional.batch_norm(
+            pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+        )
 
 
 class Aspp(nn.Module):

@@ -13,14 +13,11 @@ from torch.nn import functional
 from benchbed.data import augment, fingerprint, pictures, roots, voc
 from benchbed.data.annotations import SegmentationPicture, SegmentationSet
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
-from benchbed.errors import DataError
+from benchbed.errors import DataError, RunFailedError
 from benchbed.finetune.deeplab import DeepLabV3
 from benchbed.finetune.metrics.mean_iou import class_iou, confusion_counts, mean_iou
 from benchbed.models.backbone import Backbone
 from benchbed.specs.segmentation import SegmentationProtocol, SegmentationScale
-
-PAD_MULTIPLE = 32
-"""Pictures are padded to this, as the pyramid's strides need."""
 
 
 def read_pair(item: SegmentationPicture, classes: int, ignore: int) -> tuple[Tensor, Tensor]:
@@ -73,13 +70,18 @@ class SegmentationSamples:
         crop = augment.draw_label_crop(
             labels, spec.crop, spec.max_class_share, data.ignore_index, rng
         )
-        picture = augment.cut_and_pad(picture, crop, spec.crop, 0)
-        labels = augment.cut_and_pad(labels, crop, spec.crop, data.ignore_index)
+        cut = (crop.height, crop.width)
+        picture, labels = (augment.cut_and_pad(part, crop, cut, 0) for part in (picture, labels))
         if augment.draw_flip(spec.flip, rng):
             picture, labels = picture.flip(-1), labels.flip(-1)
         if spec.photometric:
             picture = augment.photometric_distortion(picture, rng)
-        return {"images": picture, "labels": labels}
+        # padded last, so that the padding is never mirrored or coloured
+        whole = augment.Crop(0, 0, *cut)
+        return {
+            "images": augment.cut_and_pad(picture, whole, spec.crop, 0),
+            "labels": augment.cut_and_pad(labels, whole, spec.crop, data.ignore_index),
+        }
 
 
 def prepare(
@@ -148,13 +150,22 @@ def _cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
 def predict(
     model: nn.Module, picture: Tensor, scale: SegmentationScale, device: torch.device
 ) -> NDArray[np.uint8]:
-    """Class of each pixel (H, W) of a whole uint8 picture (3, H, W), at its own size."""
+    """Class of each pixel (H, W) of a whole uint8 picture (3, H, W), at its own size.
+
+    The resized picture is padded right and below to a multiple of the backbone's stride: the maps
+    then cover it exactly, which rounded-up map sizes would not.
+
+    Raises:
+        RunFailedError: a logit is not finite.
+    """
     height, width = picture.shape[-2:]
     size = base_size(height, width, scale, 1.0)
     images = augment.to_float(augment.resize(picture, *size)[None].to(device))
-    pad = [-size[1] % PAD_MULTIPLE, -size[0] % PAD_MULTIPLE]
-    logits, _ = model(functional.pad(images, [0, pad[0], 0, pad[1]]))
+    stride = max(model.backbone.strides)  # type: ignore[union-attr, arg-type]
+    logits, _ = model(functional.pad(images, [0, -size[1] % stride, 0, -size[0] % stride]))
     logits = logits[..., : size[0], : size[1]].float()
+    if not logits.isfinite().all():
+        raise RunFailedError("the trained model gives logits that are not finite: it diverged")
     logits = functional.interpolate(
         logits, size=(height, width), mode="bilinear", align_corners=False
     )
@@ -165,7 +176,15 @@ def predict(
 def evaluate_pictures(
     model: nn.Module, split: SegmentationSet, protocol: SegmentationProtocol, device: torch.device
 ) -> Evaluation:
-    """Whole pictures, one scale, no flip; intersections and unions summed over all of them."""
+    """Whole pictures, one scale, no flip; intersections and unions summed over all of them.
+
+    The detail holds one row a class, then one a picture with the non-zero cells of its confusion
+    counts as (true class, predicted class, pixels): enough to score any subset again.
+
+    Raises:
+        DataError: a broken picture or label map, or no labelled pixel in the whole split.
+        RunFailedError: a logit is not finite.
+    """
     classes, ignore = len(split.classes), protocol.data.ignore_index
     total = np.zeros((classes, classes), dtype=np.int64)
     rows = []
@@ -177,6 +196,11 @@ def evaluate_pictures(
         true, guessed = np.nonzero(counts)
         cells = np.stack([true, guessed, counts[true, guessed]], 1).tolist()
         rows.append({"picture": item.picture.name, "true_predicted_pixels": cells})
+    if not total.any():
+        raise DataError(
+            f"{split.pictures[0].label_map.parent}: no label map of the {len(split.pictures)} to"
+            f" score has a pixel that is not {ignore} (ignore); unpack the devkit again"
+        )
     per_class = [
         {"class": name, "iou": None if np.isnan(iou) else float(iou)}
         for name, iou in zip(split.classes, class_iou(total), strict=True)

@@ -1,10 +1,14 @@
 """Protocols of image classification with a linear head, fine-tuned end to end."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from benchbed.specs.base import ProtocolBase
 from benchbed.specs.strict import Frozen
 from benchbed.specs.training import Fraction, NonNegative, Positive, PositiveInt
+
+AreaShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class ClassificationData(Frozen):
@@ -21,11 +25,17 @@ class TrainCrop(Frozen):
     """RandomResizedCrop and horizontal flip."""
 
     size: PositiveInt
-    scale: tuple[Positive, Positive]
+    scale: tuple[AreaShare, AreaShare]
     """Share of the picture's area."""
     ratio: tuple[Positive, Positive]
     """Width over height."""
     flip: Fraction
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.scale[0] > self.scale[1] or self.ratio[0] > self.ratio[1]:
+            raise ValueError("scale and ratio are written from small to large")
+        return self
 
 
 class TestCrop(Frozen):
@@ -33,6 +43,12 @@ class TestCrop(Frozen):
 
     resize: PositiveInt
     crop: PositiveInt
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.crop > self.resize:
+            raise ValueError("crop must not exceed resize, or pictures would get a black frame")
+        return self
 
 
 class LinearHead(Frozen):

@@ -1,8 +1,8 @@
 """Protocols of semantic segmentation with DeepLabV3."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from benchbed.specs.base import ProtocolBase
 from benchbed.specs.strict import Frozen
@@ -24,12 +24,26 @@ class SegmentationData(Frozen):
     world: PositiveInt | None = None
     """Version of the miniature world; the real devkit when absent."""
 
+    @model_validator(mode="after")
+    def _classes_are_distinct(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is named twice")
+        if self.ignore_index < len(self.classes):
+            raise ValueError(f"ignore_index {self.ignore_index} is the index of a class")
+        return self
+
 
 class SegmentationScale(Frozen):
     """The picture is first fitted into long x short sides, keeping its aspect ratio."""
 
     long: PositiveInt
     short: PositiveInt
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.short > self.long:
+            raise ValueError("short must not exceed long")
+        return self
 
 
 class SegmentationAugmentation(Frozen):
@@ -43,13 +57,21 @@ class SegmentationAugmentation(Frozen):
     """No class covers more of a crop, if ten tries find such a one."""
     flip: Fraction
     photometric: bool
+    """Brightness, contrast, saturation and hue, with mmsegmentation's ranges."""
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.ratio[0] > self.ratio[1]:
+            raise ValueError("ratio is written from small to large")
+        return self
 
 
 class AsppHead(Frozen):
     """Atrous spatial pyramid pooling."""
 
     channels: PositiveInt
-    rates: tuple[PositiveInt, ...]
+    rates: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Dilations of the 3x3 branches; a 1x1 and an image-pooling branch are always there."""
     dropout: Fraction
 
 

@@ -5,8 +5,9 @@ from PIL import Image
 from sklearn.metrics import top_k_accuracy_score
 from torch import nn
 
+from benchbed.data import augment, pictures
 from benchbed.engine.loop import Execution, evaluate, train
-from benchbed.errors import DataError
+from benchbed.errors import DataError, RunFailedError
 from benchbed.finetune import classification
 from benchbed.specs.protocol import Override, find_protocol
 
@@ -40,13 +41,57 @@ def test_a_separable_set_is_learned_and_scored_as_scikit_learn_does(protocol, ro
     execution = Execution(torch.device("cpu"))
     trained = train(run, protocol.training, execution, seed=0)
     result = evaluate(run, trained.model, protocol.training, torch.device("cpu"))
-    logits = np.array([row["logits"] for row in result.predictions])
-    labels = np.array([row["label"] for row in result.detail])
+    cuts = [
+        augment.centre_crop(augment.to_tensor(pictures.read_rgb(path)), 96, 96)
+        for path in sorted((root / "imagenet" / "val").rglob("*.JPEG"))
+    ]
+    with torch.inference_mode():
+        logits = trained.model(torch.stack(cuts).float() / 255).numpy()
+    labels = np.repeat(np.arange(6), 3)
+    assert [row["label"] for row in result.detail] == labels.tolist()
     assert result.metrics["top1"] > 0.6
     for k, name in ((1, "top1"), (5, "top5")):
         expected = top_k_accuracy_score(labels, logits, k=k, labels=range(6))
         assert result.metrics[name] == pytest.approx(expected)
     assert trained.losses[-1]["cross_entropy"] < trained.losses[0]["cross_entropy"]
+
+
+@pytest.fixture
+def result(protocol, root, small_backbone):
+    run = classification.prepare(protocol, small_backbone, root, seed=0)
+    return evaluate(run, run.model, protocol.training, torch.device("cpu"))
+
+
+def test_detail_and_predictions_are_enough_to_score_again(result):
+    pairs = list(zip(result.detail, result.predictions, strict=True))
+    assert len(pairs) == 18
+    for row, prediction in pairs:
+        assert row["picture"] == prediction["picture"]
+        assert row["correct"] == (prediction["classes"][0] == row["label"])
+        assert prediction["logits"] == sorted(prediction["logits"], reverse=True)
+    hits = [row["label"] in prediction["classes"] for row, prediction in pairs]
+    assert np.mean([row["correct"] for row in result.detail]) == result.metrics["top1"]
+    assert np.mean(hits) == result.metrics["top5"]
+
+
+def test_pictures_are_told_apart_by_their_class_folder(result):
+    assert result.detail[0]["picture"] == "c0/0.JPEG"
+    assert len({row["picture"] for row in result.detail}) == 18
+
+
+def test_a_diverged_model_is_not_scored(protocol, root, small_backbone):
+    run = classification.prepare(protocol, small_backbone, root, seed=0)
+    nn.init.constant_(run.model.fc.bias, float("nan"))
+    with pytest.raises(RunFailedError, match="not finite"):
+        evaluate(run, run.model, protocol.training, torch.device("cpu"))
+
+
+def test_a_truncated_picture_is_named(protocol, root, small_backbone):
+    path = root / "imagenet" / "val" / "c2" / "1.JPEG"
+    path.write_bytes(path.read_bytes()[:500])
+    run = classification.prepare(protocol, small_backbone, root, seed=0)
+    with pytest.raises(DataError, match=r"c2/1.JPEG: truncated"):
+        evaluate(run, run.model, protocol.training, torch.device("cpu"))
 
 
 def test_samples_depend_on_the_generator_alone(protocol, root, small_backbone):

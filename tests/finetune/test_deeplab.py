@@ -59,6 +59,13 @@ def test_a_training_batch_of_one_uses_running_statistics_and_does_not_fail():
     torch.testing.assert_close(trained, pooling.eval()(x))
 
 
+def test_a_whole_training_step_on_one_picture_works(model):
+    main, auxiliary = model.train()(torch.rand(1, 3, 64, 64))
+    (main.sum() + auxiliary.sum()).backward()
+    pooling = model.head[0].branches[-1]
+    assert pooling.conv.weight.grad.isfinite().all()
+
+
 def test_a_larger_training_batch_moves_the_statistics():
     pooling = ImagePooling(4, 6).train()
     before = pooling.norm.running_mean.clone()

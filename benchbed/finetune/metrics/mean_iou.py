@@ -23,7 +23,7 @@ def class_iou(counts: Counts) -> NDArray[np.float64]:
 
 
 def mean_iou(counts: Counts) -> float:
-    """Mean over classes that occur (mmseg `iou_metric.py`'s nanmean), 0 when none does."""
+    """Mean over the classes that occur (mmseg `iou_metric.py`'s nanmean), nan when none does."""
     found = class_iou(counts)
     found = found[~np.isnan(found)]
-    return float(found.mean()) if found.size else 0.0
+    return float(found.mean()) if found.size else float("nan")

@@ -17,11 +17,23 @@ def test_equals_scikit_learn(seed, k):
     assert top_k_accuracy(ranks, k) == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_constant_predictor_scores_nothing():
-    ranks = true_class_ranks(torch.zeros(4, 10), torch.tensor([0, 3, 5, 9]))
-    assert top_k_accuracy(ranks, 1) == top_k_accuracy(ranks, 5) == 0
+def test_a_constant_predictor_scores_chance():
+    ranks = true_class_ranks(torch.zeros(10, 10), torch.arange(10))
+    assert top_k_accuracy(ranks, 1) == pytest.approx(0.1)
+    assert top_k_accuracy(ranks, 5) == pytest.approx(0.5)
 
 
-def test_ranks_count_the_classes_that_are_not_worse():
-    logits = torch.tensor([[0.1, 0.9, 0.5], [0.1, 0.9, 0.9]])
-    assert true_class_ranks(logits, torch.tensor([2, 1])).tolist() == [1, 1]
+def test_equal_logits_rank_by_class_index():
+    logits = torch.tensor([[0.1, 0.9, 0.5], [0.1, 0.9, 0.9], [0.1, 0.9, 0.9]])
+    assert true_class_ranks(logits, torch.tensor([2, 1, 2])).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ranks_are_places_in_a_stable_descending_sort_with_many_ties(seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(0, 4, (300, 9), generator=generator).float()
+    labels = torch.randint(0, 9, (300,), generator=generator)
+    order = logits.argsort(dim=1, descending=True, stable=True)
+    ranks = true_class_ranks(logits, labels)
+    assert torch.equal(order.gather(1, ranks[:, None])[:, 0], labels)
+    assert torch.equal(ranks == 0, logits.argmax(1) == labels)

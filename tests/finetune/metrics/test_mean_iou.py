@@ -33,5 +33,10 @@ def test_it_is_summed_over_the_data_set_and_not_averaged_over_pictures():
     assert mean_iou(first + second) == pytest.approx((0 + 9 / 10) / 2)
 
 
-def test_only_ignored_pixels_score_zero():
-    assert mean_iou(confusion_counts(np.array([0]), np.array([255]), 2, 255)) == 0.0
+def test_only_ignored_pixels_have_no_mean():
+    assert np.isnan(mean_iou(confusion_counts(np.array([0]), np.array([255]), 2, 255)))
+
+
+def test_counts_of_label_maps_as_stored_do_not_overflow():
+    truth, predicted = np.full(9, 200, dtype=np.uint8), np.full(9, 199, dtype=np.uint8)
+    assert confusion_counts(predicted, truth, 201, 255)[200, 199] == 9
