@@ -10,7 +10,7 @@ quickstart: setup-quickstart
 	$(BIN)/benchbed quickstart --out quickstart
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST_ARGS)
 
 test-slow: setup-quickstart
 	$(BIN)/python -m pytest -m slow
