@@ -1,5 +1,6 @@
 """Which code made a number: benchbed's own source tree, packages and machine."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +22,16 @@ PACKAGES = (
     "pydantic",
 )
 """Packages whose version can move a number."""
+
+GIT_REDIRECTIONS = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+)
+"""Variables, set inside git hooks, that would send `git -C` to another repository."""
 
 SOURCE_TREE = Path(benchbed.__file__).resolve().parents[1]
 
@@ -54,11 +65,18 @@ def commit_and_dirty(source_tree: Path) -> tuple[str | None, bool | None]:
 
 def device_facts(device: torch.device) -> Device:
     """Name and size of the device a run executes on."""
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    else:
-        name = platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
     return Device(type=device.type, name=name, count=1, threads=torch.get_num_threads())
+
+
+def cpu_name(cpu_info: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's model name where the system tells it, otherwise its architecture."""
+    try:
+        lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(filter(None, named), "") or platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:
@@ -69,13 +87,16 @@ def _version(package: str) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    environment = {k: v for k, v in os.environ.items() if k not in GIT_REDIRECTIONS}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            # without optional locks, as several runs may ask at once
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             timeout=10,
             check=False,
+            env=environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -1,13 +1,21 @@
 """The run record: everything needed to trust, compare and repeat one number."""
 
 import math
-from typing import Any, Literal, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 
 from benchbed.specs.strict import Frozen
 
 SCHEMA_VERSION = 1
+
+UNDEFINED = -1.0
+"""What the official COCO and VOC metrics say where there is nothing to score."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
 
 
 class ProtocolIdentity(Frozen):
@@ -15,7 +23,7 @@ class ProtocolIdentity(Frozen):
 
     id: str
     version: int
-    hash: str
+    hash: Sha256
     """sha256 of the protocol's number-affecting content, overrides included."""
     identity: str
     """`coco-det@1#3fa9c2`."""
@@ -28,15 +36,15 @@ class BackboneFacts(Frozen):
 
     id: str
     source: str
-    checkpoint_sha256: str | None
+    checkpoint_sha256: Sha256 | None
     """None for random initialisation."""
     audit: dict[str, Any] | None
     """The load audit; None for random initialisation."""
     partial: bool
     """True when the load was accepted under --allow-partial."""
     pixels: dict[str, Any]
-    parameters: int
-    flops: int | None
+    parameters: Count
+    flops: Count | None
     """Of one forward pass at `flops_size`; a multiply-add counts as 2."""
     flops_size: tuple[int, int]
     notes: dict[str, Any]
@@ -73,20 +81,20 @@ class Device(Frozen):
 class Cost(Frozen):
     """What the run cost."""
 
-    wall_clock_s: float
-    device_hours: float
+    wall_clock_s: Amount
+    device_hours: Amount
     """Wall-clock hours x devices, summed over restarts."""
-    peak_memory_bytes: int | None
-    train_images_per_s: float
-    parameters_total: int
+    peak_memory_bytes: Count | None
+    train_images_per_s: Amount | None
+    parameters_total: Count
     """Backbone and head."""
-    restarts: int = 0
+    restarts: Count = 0
 
 
 class TrainingFacts(Frozen):
     """What training went through."""
 
-    steps: int
+    steps: Count
     first_losses: dict[str, float]
     last_losses: dict[str, float]
 
@@ -98,14 +106,14 @@ class Record(Frozen):
     task: str
     protocol: ProtocolIdentity
     backbone: BackboneFacts
-    seed: int
+    seed: Count
     primary_metric: str
     metrics: dict[str, float]
-    """Full precision, fractions in [0, 1]; -1 where the official metric is undefined."""
+    """Primary first; full precision, fractions in [0, 1]; -1 where the metric is undefined."""
     rankable: bool
     unrankable_reasons: tuple[str, ...]
     dataset: dict[str, Any]
-    """Facts and fingerprint of each split."""
+    """Facts and fingerprint of each split, and facts of the whole."""
     provenance: Provenance
     arguments: Arguments
     device: Device
@@ -115,15 +123,69 @@ class Record(Frozen):
     """ISO 8601, UTC."""
     ended: str
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each split that has one, by split name."""
+        return {
+            name: facts["fingerprint"]
+            for name, facts in sorted(self.dataset.items())
+            if isinstance(facts, dict) and "fingerprint" in facts
+        }
+
+    @property
+    def primary_value(self) -> float:
+        """Value of the metric that ranks."""
+        return self.metrics[self.primary_metric]
+
+    @field_validator("metrics")
+    @classmethod
+    def _in_range(cls, metrics: dict[str, float]) -> dict[str, float]:
+        outside = {k: v for k, v in metrics.items() if not (v == UNDEFINED or 0 <= v <= 1)}
+        if outside:
+            raise ValueError(f"metrics outside [0, 1]: {outside}")
+        return metrics
+
+    @field_validator("started", "ended")
+    @classmethod
+    def _utc(cls, moment: str) -> str:
+        if datetime.fromisoformat(moment).utcoffset() != timedelta(0):
+            raise ValueError(f"{moment!r} is not a UTC time such as 2026-01-31T23:59:59+00:00")
+        return moment
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.primary_metric not in self.metrics:
             raise ValueError(f"primary metric {self.primary_metric!r} is not among the metrics")
-        outside = {k: v for k, v in self.metrics.items() if not (v == -1 or 0 <= v <= 1)}
-        if outside or not all(math.isfinite(v) for v in self.metrics.values()):
-            raise ValueError(f"metrics outside [0, 1]: {outside}")
+        if next(iter(self.metrics)) != self.primary_metric:
+            raise ValueError(f"primary metric {self.primary_metric!r} is not the first metric")
+        if self.task != self.protocol.id:
+            raise ValueError(f"task {self.task!r} is not the protocol's id {self.protocol.id!r}")
+        named = f"{self.protocol.id}@{self.protocol.version}#{self.protocol.hash[:6]}"
+        if self.protocol.identity != named:
+            raise ValueError(f"identity {self.protocol.identity!r} does not say {named!r}")
         if self.rankable == bool(self.unrankable_reasons):
             raise ValueError("a record is rankable exactly when it has no unrankable_reasons")
-        if self.started > self.ended:
-            raise ValueError("the run ended before it started")
+        if self.rankable and not self.fingerprints:
+            raise ValueError("a rankable record needs the fingerprint of its data")
         return self
+
+    @model_validator(mode="after")
+    def _finite(self) -> Self:
+        # typed floats are checked by their type; this reaches into the free-form parts
+        found = _not_finite(self.model_dump(), "")
+        if found is not None:
+            raise ValueError(f"{found} is not a finite number")
+        return self
+
+
+def _not_finite(value: Any, where: str) -> str | None:
+    """Dotted path of the first NaN or infinity inside nested dicts, lists and tuples."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else where.lstrip(".")
+    if isinstance(value, dict):
+        parts = [(f"{where}.{key}", part) for key, part in value.items()]
+    elif isinstance(value, list | tuple):
+        parts = [(f"{where}.{index}", part) for index, part in enumerate(value)]
+    else:
+        return None
+    return next((bad for path, part in parts if (bad := _not_finite(part, path))), None)

@@ -1,12 +1,14 @@
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 from pydantic import ValidationError
 
-from benchbed.errors import UsageError
+from benchbed.errors import RunFailedError, UsageError
 from benchbed.records.store import (
+    detail_path,
     find_record,
     read_all,
     read_record,
@@ -17,8 +19,9 @@ from benchbed.records.store import (
 
 
 def write_once(path, record):
+    rows = [{"value": record.metrics["top1"]}] * 2000
     try:
-        write_record(path, record, [], [])
+        write_record(path, record, rows, rows)
     except UsageError:
         return 0
     return 1
@@ -55,6 +58,60 @@ def test_of_eight_processes_at_once_one_writes(make_record, path):
         futures = [pool.submit(write_once, path, make_record(value=i / 10)) for i in range(8)]
         assert sum(future.result() for future in futures) == 1
     assert len(list(path.parent.iterdir())) == 3
+    value = read_record(path).metrics["top1"]
+    assert read_rows(path, "detail")[0] == read_rows(path, "predictions")[0] == {"value": value}
+
+
+def test_a_writer_that_comes_second_leaves_the_firsts_detail(make_record, path, monkeypatch):
+    real = os.fsync
+
+    def slow_disk(handle):
+        # the other process finishes while this one is still writing
+        monkeypatch.setattr(os, "fsync", real)
+        write_record(path, make_record(value=0.1), [{"by": "first"}], [])
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", slow_disk)
+    with pytest.raises(UsageError, match="never overwritten"):
+        write_record(path, make_record(value=0.9), [{"by": "second"}], [])
+    assert read_record(path).metrics["top1"] == 0.1
+    assert read_rows(path, "detail") == [{"by": "first"}]
+
+
+def test_detail_of_an_interrupted_writer_is_replaced(make_record, path):
+    path.parent.mkdir(parents=True)
+    detail_path(path, "detail").write_bytes(b"half")
+    write_record(path, make_record(), [{"x": 1}], [])
+    assert read_rows(path, "detail") == [{"x": 1}]
+
+
+def test_a_file_system_without_hard_links_will_do(make_record, path, monkeypatch):
+    def refused(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    write_record(path, make_record(value=0.1), [], [])
+    with pytest.raises(UsageError, match="never overwritten"):
+        write_record(path, make_record(value=0.9), [], [])
+    assert read_record(path).metrics["top1"] == 0.1
+    assert len(list(path.parent.iterdir())) == 3
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(make_record, path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunFailedError, match="No space left"):
+        write_record(path, make_record(), [], [])
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), object()])
+def test_detail_that_json_cannot_hold_is_refused_before_anything_is_written(make_record, path, bad):
+    with pytest.raises(RunFailedError, match="predictions"):
+        write_record(path, make_record(), [{"x": 1}], [{"x": bad}])
+    assert not path.parent.exists()
 
 
 def test_shortened_runs_and_full_ones_have_different_files(tmp_path):
@@ -68,6 +125,29 @@ def test_odd_names_stay_inside_the_folder_and_apart(tmp_path):
     paths = {record_path(tmp_path, "cls", name, "1" * 64, 0) for name in names}
     assert len(paths) == len(names)
     assert all(path.parent == tmp_path / "records" / "cls" for path in paths)
+
+
+def test_a_name_longer_than_a_file_name_has_a_file(make_record, tmp_path):
+    long = ["x" * 400 + end for end in "ab"]
+    paths = [record_path(tmp_path, "cls", name, "1" * 64, 0, "limited") for name in long]
+    assert paths[0] != paths[1]
+    write_record(paths[0], make_record(), [], [])
+    assert read_record(paths[0]) == make_record()
+
+
+def test_a_misnamed_file_among_records_is_named(make_record, tmp_path):
+    write_record(record_path(tmp_path, "cls", "a", "1" * 64, 0), make_record(), [], [])
+    foreign = tmp_path / "records" / "cls" / "notes.json"
+    foreign.write_text("{}")
+    with pytest.raises(UsageError, match=r"notes\.json: a record's name ends in"):
+        read_all(tmp_path)
+
+
+def test_keys_keep_their_order_and_floats_their_digits(make_record, path):
+    write_record(path, make_record(value=0.1 + 0.2), [], [])
+    text = path.read_text()
+    assert list(json.loads(text))[:4] == ["schema_version", "task", "protocol", "backbone"]
+    assert '"top1": 0.30000000000000004' in text
 
 
 def test_all_records_are_found(make_record, tmp_path):
@@ -95,6 +175,15 @@ def test_a_missing_folder_is_said(tmp_path):
         (lambda c: c | {"extra": 1}, "extra"),
         (lambda c: {k: v for k, v in c.items() if k != "seed"}, "seed"),
         (lambda c: c | {"unrankable_reasons": ["x"]}, "rankable"),
+        (lambda c: c | {"task": "det"}, "task 'det' is not the protocol's id"),
+        (lambda c: c | {"dataset": {}}, "needs the fingerprint"),
+        (lambda c: c | {"dataset": c["dataset"] | {"n": float("nan")}}, "dataset.n is not"),
+        (lambda c: c | {"metrics": {"top5": 0.5, "top1": 0.5}}, "not the first metric"),
+        (lambda c: c | {"metrics": {"top1": -0.5}}, "outside"),
+        (lambda c: c | {"started": "2026-01-01T00:00:00"}, "started: .* UTC"),
+        (lambda c: c | {"started": "yesterday"}, "started: "),
+        (lambda c: c | {"seed": -1}, "seed: "),
+        (lambda c: c | {"protocol": c["protocol"] | {"hash": "2" * 64}}, "does not say"),
     ],
 )
 def test_a_broken_record_is_named_with_its_field(make_record, path, change, words):
@@ -117,6 +206,16 @@ def test_what_is_no_record_is_named(path, text):
 def test_a_metric_that_is_not_a_number_cannot_be_recorded(make_record):
     with pytest.raises(ValidationError):
         make_record(value=float("nan"))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_free_form_part_that_is_not_finite_cannot_be_recorded(make_record, bad):
+    with pytest.raises(ValidationError, match=r"protocol\.content\.lr\.1 is not a finite"):
+        make_record(content={"lr": [0.1, bad]})
+
+
+def test_an_undefined_metric_can_be_recorded(make_record):
+    assert make_record(value=-1.0).primary_value == -1.0
 
 
 def test_detail_files_are_the_same_bytes_each_time(make_record, tmp_path):
