@@ -1,143 +1,241 @@
 """A leaderboard as markdown: deterministic, so that a stale page can be told from a fresh one."""
 
-from collections.abc import Iterable, Sequence
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
 
-from benchbed.board.ranking import Board, Cell, Leaderboard, Row, TransferGap
+from benchbed.board.comparable import Column
+from benchbed.board.notation import cell_text, decimals_for, percent, place_text, rank_text
+from benchbed.board.ranking import Board, Leaderboard, Row, TransferGap
 
 TEXT_HEADS = {"backbone", "task", "entry"}
 """Columns of words, set flush left; the others hold numbers."""
 
 
-def render_leaderboard(leaderboard: Leaderboard, gaps: Sequence[TransferGap] = ()) -> str:
-    """The whole page."""
+def render_leaderboard(
+    leaderboard: Leaderboard, gaps: Sequence[TransferGap] = (), command: str | None = None
+) -> str:
+    """The whole page.
+
+    Args:
+        leaderboard: what is ranked.
+        gaps: pretrained entries against their random twins, for a table of their own.
+        command: the command that makes this page, named on it.
+    """
     parts = ["# Leaderboard", ""]
     if not leaderboard.boards:
         parts += ["No rankable records.", ""]
-    for number, board in enumerate(leaderboard.boards):
-        if number:
-            parts += [f"## Ranked apart: {board.columns[0].label}", ""]
-        parts += _board(board)
+    for board in leaderboard.boards:
+        parts += _board(board, is_only=len(leaderboard.boards) == 1)
     if gaps:
         parts += _gaps(gaps)
     parts += _notes(leaderboard)
+    parts += _reproduction(leaderboard, command)
     return "\n".join(parts).rstrip() + "\n"
 
 
-def percent(value: float) -> str:
-    """A fraction as a percentage with one decimal."""
-    return f"{100 * value:.1f}"
+def check(path: Path, page: str) -> bool:
+    """Whether the file at `path` is this page; False when it is missing or unreadable too."""
+    try:
+        return path.read_text(encoding="utf-8") == page
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
-def cell_text(cell: Cell) -> str:
-    """`71.3 ± 0.4`, or the bare value for a single seed."""
-    half = cell.half_interval
-    if half is None:
-        return f"{percent(cell.mean)} (1 seed)"
-    return f"{percent(cell.mean)} ± {percent(half)}"
-
-
-def rank_text(rank: float | None) -> str:
-    """A rank without needless decimals; a dash for unranked."""
-    return "–" if rank is None else f"{rank:.2f}".rstrip("0").rstrip(".")
-
-
-def _board(board: Board) -> list[str]:
-    ranked = sum(row.mean_rank is not None for row in board.rows)
-    heads = [f"{column.task} ({column.metric})" for column in board.columns]
-    lines = [
-        f"{ranked} backbones ranked on {len(board.columns)} tasks."
-        " Scores in percent, mean ± half of the 95 % interval over seeds; (rank on the task).",
-        "",
-        *_table(
-            ["#", "backbone", "mean rank", *heads, "params (M)", "GFLOPs", "device-hours"],
-            [_row(board, place, row) for place, row in _places(board)],
-        ),
-        "",
-    ]
-    unranked = [row for row in board.rows if row.mean_rank is None]
-    for row in unranked:
-        missing = ", ".join(column.label for column in row.missing)
-        lines.append(f"- {_escape(row.backbone)} is unranked: no record of {missing}")
-    if unranked:
-        lines.append("")
-    lines += ["Protocols: " + ", ".join(f"`{column.label}`" for column in board.columns) + ".", ""]
+def _board(board: Board, *, is_only: bool) -> list[str]:
+    lines = [] if is_only else [f"## {_board_title(board)}", ""]
+    lines += [_summary(board), ""]
+    if board.is_apart:
+        lines += [
+            "Kept apart: another protocol or other data than the board above has for this task.",
+            "",
+        ]
+    else:
+        lines += [
+            "Scores in percent: mean over seeds ± half of its 95 % interval; the rank on the task"
+            " in brackets.",
+            "",
+            *_overview(board),
+            "",
+        ]
+        lines += _unranked(board)
+    for column in board.columns:
+        lines += _task(board, column)
     return lines
 
 
-def _places(board: Board) -> Iterable[tuple[str, Row]]:
-    ranked = [row.mean_rank for row in board.rows if row.mean_rank is not None]
+def _board_title(board: Board) -> str:
+    if board.is_apart:
+        return f"Ranked apart: {board.columns[0].label}"
+    return f"{board.columns[0].tier.capitalize() or 'Other'} tasks"
+
+
+def _summary(board: Board) -> str:
+    ranked = sum(row.mean_rank is not None for row in board.rows)
+    protocols = ", ".join(f"`{column.identity}`" for column in board.columns)
+    return (
+        f"{_count(ranked, 'backbone')} ranked on {_count(len(board.columns), 'task')}"
+        f" from {_count(board.records, 'record')}: {protocols}."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _overview(board: Board) -> list[str]:
+    heads = [f"{column.task} ({column.metric})" for column in board.columns]
+    ranks = [row.mean_rank for row in board.rows if row.mean_rank is not None]
+    decimals = {column: _decimals(board, column) for column in board.columns}
+    rows = []
     for row in board.rows:
-        if row.mean_rank is None:
-            yield "–", row
-        else:
-            better = sum(rank < row.mean_rank for rank in ranked)
-            tied = sum(rank == row.mean_rank for rank in ranked)
-            yield (f"{better + 1}" if tied == 1 else f"{better + 1}="), row
+        cells = []
+        for column in board.columns:
+            cell, rank = row.cells.get(column), row.ranks.get(column)
+            mark = "" if rank is None else f" ({rank_text(rank)})"
+            cells.append("–" if cell is None else cell_text(cell, decimals[column]) + mark)
+        place = place_text(row.mean_rank, ranks)
+        rows.append([place, _escape(row.backbone), rank_text(row.mean_rank), *cells, *_costs(row)])
+    return _table(
+        ["#", "backbone", "mean rank", *heads, "params (M)", "GFLOPs", "device-hours"], rows
+    )
 
 
-def _row(board: Board, place: str, row: Row) -> list[str]:
-    cells = []
-    for column in board.columns:
-        cell = row.cells.get(column)
-        rank = row.ranks.get(column)
-        mark = "" if rank is None else f" ({rank_text(rank)})"
-        cells.append("–" if cell is None else cell_text(cell) + mark)
+def _costs(row: Row) -> list[str]:
     return [
-        place,
-        _escape(row.backbone),
-        rank_text(row.mean_rank),
-        *cells,
         f"{row.parameters / 1e6:.2f}",
         "–" if row.flops is None else f"{row.flops / 1e9:.3f}",
         f"{row.device_hours:.3f}",
     ]
 
 
+def _decimals(board: Board, column: Column) -> int:
+    return decimals_for([row.cells[column] for row in board.rows if column in row.cells])
+
+
+def _unranked(board: Board) -> list[str]:
+    unranked = [row for row in board.rows if row.mean_rank is None]
+    lines = []
+    for row in unranked:
+        missing = ", ".join(column.identity for column in row.missing)
+        lines.append(f"- {_escape(row.backbone)} is unranked: no record of {missing}")
+    return [*lines, ""] if lines else []
+
+
+def _task(board: Board, column: Column) -> list[str]:
+    decimals = _decimals(board, column)
+    held = [row for row in board.rows if column in row.cells]
+    shown = sorted(held, key=lambda row: (row.ranks.get(column, math.inf), row.backbone))
+    rows = []
+    for row in shown:
+        cell = row.cells[column]
+        half = cell.half_interval
+        rows.append(
+            [
+                rank_text(row.ranks.get(column)),
+                _escape(row.backbone),
+                percent(cell.mean, decimals),
+                "–" if half is None else f"± {percent(half, decimals)}",
+                f"{percent(min(cell.values), decimals)} … {percent(max(cell.values), decimals)}",
+                str(len(cell.seeds)),
+            ]
+        )
+    heads = ["rank", "backbone", f"{column.metric} (%)", "95 % interval", "range", "seeds"]
+    return [f"### {column.identity}: {column.metric}", "", *_table(heads, rows), ""]
+
+
 def _gaps(gaps: Sequence[TransferGap]) -> list[str]:
-    rows = [
-        [
-            _escape(gap.pretrained),
-            f"{gap.column.task} ({gap.column.metric})",
-            percent(gap.pretrained_cell.mean),
-            percent(gap.random_cell.mean),
-            f"{100 * gap.gap:+.1f}",
-            percent(gap.spread),
-            "yes" if gap.clear else "no",
-        ]
-        for gap in gaps
+    heads = [
+        "entry",
+        "task",
+        "pretrained",
+        "spread",
+        "random twin",
+        "spread",
+        "gap",
+        "gap > spread",
     ]
-    heads = ["entry", "task", "pretrained", "random twin", "gap", "spread", "gap > spread"]
     return [
         "## Does pretraining transfer?",
         "",
-        "Each pretrained entry against the same architecture from random initialisation;"
-        " the spread is the larger range (max - min) over seeds of the two.",
+        "Each pretrained entry against the same architecture from random initialisation, in"
+        " percent; a spread is the range (max - min) over seeds, and a gap counts when it exceeds"
+        " the larger of the two.",
         "",
-        *_table(heads, rows),
+        *_table(heads, [_gap(gap) for gap in gaps]),
         "",
     ]
 
 
+def _gap(gap: TransferGap) -> list[str]:
+    # two decimals where one would show a gap equal to the spread that it is compared with
+    decimals = 2 if percent(gap.gap) == percent(gap.spread) else 1
+    sign = "+" if gap.gap > 0 else ""
+    return [
+        _escape(gap.pretrained),
+        f"{gap.column.task} ({gap.column.metric})",
+        percent(gap.pretrained_cell.mean, decimals),
+        percent(gap.pretrained_cell.spread, decimals) if gap.has_spread else "–",
+        percent(gap.random_cell.mean, decimals),
+        percent(gap.random_cell.spread, decimals) if gap.has_spread else "–",
+        sign + percent(gap.gap, decimals),
+        verdict(gap),
+    ]
+
+
+def verdict(gap: TransferGap) -> str:
+    """Whether the gap exceeds the spread: `yes`, `no`, or `1 seed` when that cannot be told."""
+    if not gap.has_spread:
+        return "1 seed"
+    return "yes" if gap.clear else "no"
+
+
 def _notes(leaderboard: Leaderboard) -> list[str]:
-    cells = [cell for b in leaderboard.boards for row in b.rows for cell in row.cells.values()]
-    flops = sorted({b.flops_task for b in leaderboard.boards if b.flops_task})
-    notes = ["Intervals are Student-t over seeds; they hold no evaluation-picture variance."]
+    boards = leaderboard.boards
+    cells = [cell for b in boards for row in b.rows for cell in row.cells.values()]
+    notes = [
+        "Intervals are Student-t intervals of the mean over seeds; they say nothing about other"
+        " evaluation pictures.",
+        "Ranks are among backbones with a record of every task of the board; equal means share"
+        " the average rank.",
+    ]
     if any(len(cell.values) == 1 for cell in cells):
-        notes.append("Scores of one seed have no interval and cannot be told from noise.")
-    if flops:
         notes.append(
-            "GFLOPs: one backbone forward pass at the test size of "
-            + ", ".join(flops)
-            + ", a multiply-add counted as 2; params: the backbone's."
+            "A score of one seed has no interval: its distance to others may be noise alone."
         )
-    if leaderboard.split_columns:
-        tasks = ", ".join(leaderboard.split_columns)
-        notes.append(f"Several protocol hashes or data states, never mixed, for: {tasks}.")
+    for board in boards:
+        if not board.is_apart:
+            sizes = ", ".join(f"{height} x {width}" for height, width in board.flops_sizes)
+            notes.append(
+                f"GFLOPs: one forward pass of the backbone at the size of {board.flops_task}"
+                f" ({sizes} pixels), a multiply-add counted as 2. Params: the backbone's, without"
+                " the head. Device-hours: of all records of the row."
+            )
+    notes += [
+        f"{board.columns[0].label} is ranked apart: results of different protocols or data are"
+        " never mixed."
+        for board in boards
+        if board.is_apart
+    ]
     lines = ["## Notes", "", *(f"- {note}" for note in notes), ""]
     if leaderboard.excluded:
-        lines += ["Not ranked (shortened or changed runs):", ""]
+        lines += [f"Not ranked ({_count(len(leaderboard.excluded), 'record')}):", ""]
         lines += [f"- {_escape(line)}" for line in leaderboard.excluded] + [""]
     return lines
+
+
+def _reproduction(leaderboard: Leaderboard, command: str | None) -> list[str]:
+    commands = [] if command is None else [command]
+    for board in leaderboard.boards:
+        if not board.is_apart:
+            tasks = " ".join(f"--task {column.task}" for column in board.columns)
+            seeds = " ".join(f"--seed {seed}" for seed in board.seeds)
+            commands.append(f"benchbed eval --backbone BACKBONE {tasks} {seeds}")
+    if not commands:
+        return []
+    said = "Made by the first command; a row by the next:" if command else "A row is made by:"
+    return ["## Reproduce", "", said, "", "```", *commands, "```", ""]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -146,4 +244,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"([\\`*\[\]<|])", r"\\\1", " ".join(text.split()))

@@ -1,5 +1,6 @@
 """Records to ranks: means with intervals over seeds, ranks per task, and what cannot be ranked."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,25 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from benchbed.board.comparable import Column, Results, comparable_results
 from benchbed.records.record import Record
 
 CONFIDENCE = 0.95
 
-
-@dataclass(frozen=True)
-class Column:
-    """One comparable set of results: a protocol hash on one state of the data."""
-
-    task: str
-    identity: str
-    protocol_hash: str
-    data_fingerprint: str
-    metric: str
-
-    @property
-    def label(self) -> str:
-        """`voc-det-mini@1#3fa9c2`."""
-        return self.identity
+TIERS = ("full", "mini")
+"""Order of the tiers' boards; any other tier follows."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +22,13 @@ class Cell:
     """One backbone on one column."""
 
     values: tuple[float, ...]
-    """Primary metric of each seed, in the order of seeds."""
+    """Primary metric of each seed, a fraction, in the order of seeds."""
     seeds: tuple[int, ...]
 
     @property
     def mean(self) -> float:
-        """Mean over seeds."""
-        return float(np.mean(self.values))
+        """Mean over seeds; the exact sum makes equal sets of values tie in any order."""
+        return math.fsum(self.values) / len(self.values)
 
     @property
     def half_interval(self) -> float | None:
@@ -47,9 +36,11 @@ class Cell:
         n = len(self.values)
         if n < 2:
             return None
+        if self.spread == 0:
+            return 0.0
         quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
         deviation = float(np.std(self.values, ddof=1))
-        return quantile * deviation / float(np.sqrt(n))
+        return quantile * deviation / math.sqrt(n)
 
     @property
     def spread(self) -> float:
@@ -66,10 +57,14 @@ class Row:
     ranks: dict[Column, float]
     """Rank on each task among the ranked rows, 1 = best, ties averaged; empty when unranked."""
     mean_rank: float | None
+    """Mean of `ranks`; None for a row that lacks one of the board's tasks."""
     missing: tuple[Column, ...]
     parameters: int
+    """Of the backbone."""
     flops: int | None
+    """Of one backbone forward pass on `Board.flops_task`; None without a record of it."""
     device_hours: float
+    """Summed over the board's records."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +72,23 @@ class Board:
     """A ranking over one set of columns."""
 
     columns: tuple[Column, ...]
+    """One a task, by name."""
     rows: tuple[Row, ...]
     """Ranked rows by mean rank, then unranked rows by name."""
-    flops_task: str | None
+    records: int
+    """How many records it is made of."""
+    flops_task: str
     """Task whose test size the FLOPs were counted at."""
+    flops_sizes: tuple[tuple[int, int], ...]
+    """(height, width) of that size in pixels; several only if records disagree."""
+    is_apart: bool
+    """True for a task's records that other protocols or data keep off the tier's main board."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Every seed that occurs."""
+        cells = [cell for row in self.rows for cell in row.cells.values()]
+        return tuple(sorted({seed for cell in cells for seed in cell.seeds}))
 
 
 @dataclass(frozen=True)
@@ -88,90 +96,65 @@ class Leaderboard:
     """What a set of records amounts to."""
 
     boards: tuple[Board, ...]
+    """For each tier its main board, then the boards of what must stay apart from it."""
     excluded: tuple[str, ...]
     """One line per record that must not be ranked."""
-    split_columns: tuple[str, ...]
-    """Tasks whose records follow several protocols or data states and are ranked apart."""
 
 
 def build_leaderboard(records: Iterable[Record]) -> Leaderboard:
     """Rank records; those of different protocol hashes or data fingerprints never meet.
 
     Where a task has several columns, the one with most backbones (ties: the newest protocol
-    version, then the hash) joins the main board and each other one gets a board of its own.
+    version, then the hash) joins its tier's main board and each other one gets a board of its own.
     """
-    records = list(records)
-    rankable = [record for record in records if record.rankable]
-    excluded = tuple(
-        sorted(
-            f"{r.protocol.identity} · {r.backbone.id} · seed {r.seed}: "
-            + "; ".join(r.unrankable_reasons)
-            for r in records
-            if not r.rankable
-        )
-    )
-    by_column: dict[Column, list[Record]] = defaultdict(list)
-    for record in rankable:
-        by_column[_column(record)].append(record)
-    main, extra = _choose_columns(by_column)
-    boards = [_board(columns, by_column) for columns in (main, *((c,) for c in extra)) if columns]
-    split = tuple(sorted({column.task for column in extra}))
-    return Leaderboard(tuple(boards), excluded, split)
+    results = comparable_results(records)
+    boards = []
+    for tier in sorted({column.tier for column in results.columns}, key=_tier_order):
+        main, apart = _choose_columns(results, tier)
+        boards.append(_board(main, results, is_apart=False))
+        boards += [_board((column,), results, is_apart=True) for column in apart]
+    return Leaderboard(tuple(boards), results.excluded)
 
 
-def _column(record: Record) -> Column:
-    prints = [
-        f"{name}={facts['fingerprint']}"
-        for name, facts in sorted(record.dataset.items())
-        if isinstance(facts, dict) and "fingerprint" in facts
-    ]
-    return Column(
-        record.task,
-        record.protocol.identity,
-        record.protocol.hash,
-        " ".join(prints),
-        record.primary_metric,
-    )
+def _tier_order(tier: str) -> tuple[int, str]:
+    return (TIERS.index(tier) if tier in TIERS else len(TIERS), tier)
 
 
-def _choose_columns(
-    by_column: dict[Column, list[Record]],
-) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    main: dict[str, Column] = {}
-
+def _choose_columns(results: Results, tier: str) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     def weight(column: Column) -> tuple[int, int, str, str]:
-        found = by_column[column]
-        backbones = len({record.backbone.id for record in found})
-        version = found[0].protocol.version
-        return (backbones, version, column.protocol_hash, column.data_fingerprint)
+        rows = results.columns[column]
+        any_record = next(iter(next(iter(rows.values())).values()))
+        version = any_record.protocol.version
+        return (len(rows), version, column.protocol_hash, column.data_fingerprint)
 
-    for column in sorted(by_column, key=weight):
-        main[column.task] = column
-    chosen = tuple(sorted(main.values(), key=lambda c: c.task))
-    rest = (column for column in by_column if column not in chosen)
-    return chosen, tuple(sorted(rest, key=lambda c: (c.task, c.identity, c.data_fingerprint)))
+    own = sorted((column for column in results.columns if column.tier == tier), key=weight)
+    main = {column.task: column for column in own}
+    apart = (column for column in own if main[column.task] is not column)
+    return (
+        tuple(sorted(main.values(), key=lambda c: c.task)),
+        tuple(sorted(apart, key=lambda c: (c.task, c.identity, c.label))),
+    )
 
 
-def _board(columns: Sequence[Column], by_column: dict[Column, list[Record]]) -> Board:
+def _board(columns: Sequence[Column], results: Results, *, is_apart: bool) -> Board:
     cells: dict[str, dict[Column, Cell]] = defaultdict(dict)
     members: dict[str, list[Record]] = defaultdict(list)
     for column in columns:
-        grouped: dict[str, dict[int, Record]] = defaultdict(dict)
-        for record in by_column[column]:
-            grouped[record.backbone.id][record.seed] = record
-        for backbone, by_seed in grouped.items():
+        for name, by_seed in results.columns[column].items():
             seeds = tuple(sorted(by_seed))
-            values = tuple(by_seed[seed].metrics[column.metric] for seed in seeds)
-            cells[backbone][column] = Cell(values, seeds)
-            members[backbone] += by_seed.values()
+            values = tuple(by_seed[seed].primary_value for seed in seeds)
+            cells[name][column] = Cell(values, seeds)
+            members[name] += by_seed.values()
     complete = sorted(name for name, found in cells.items() if len(found) == len(columns))
     ranks = {column: _ranks(column, complete, cells) for column in columns}
-    flops_task = _flops_task(columns)
-    rows = [
-        _row(name, cells[name], members[name], columns, ranks, flops_task) for name in sorted(cells)
-    ]
+    everything = [record for found in members.values() for record in found]
+    flops_task = _flops_task(everything)
+    rows = [_row(n, cells[n], members[n], columns, ranks, flops_task) for n in cells]
     rows.sort(key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0, row.backbone))
-    return Board(tuple(columns), tuple(rows), flops_task)
+    sizes = {r.backbone.flops_size for r in everything if r.task == flops_task}
+    return Board(
+        tuple(columns), tuple(rows), len(everything), flops_task, tuple(sorted(sizes)), is_apart
+    )
 
 
 def _ranks(
@@ -183,10 +166,11 @@ def _ranks(
     return dict(zip(backbones, ranked.tolist(), strict=True))
 
 
-def _flops_task(columns: Sequence[Column]) -> str | None:
-    tasks = [column.task for column in columns]
-    classification = [task for task in tasks if "cls" in task]
-    return next(iter(classification or tasks), None)
+def _flops_task(records: Sequence[Record]) -> str:
+    """The classification task where there is one, as that size is the customary one."""
+    tasks = {record.task for record in records}
+    usual = {r.task for r in records if r.protocol.content.get("kind") == "classification"}
+    return min(usual or tasks)
 
 
 def _row(
@@ -195,7 +179,7 @@ def _row(
     records: list[Record],
     columns: Sequence[Column],
     ranks: dict[Column, dict[str, float]],
-    flops_task: str | None,
+    flops_task: str,
 ) -> Row:
     own = {column: ranks[column][name] for column in columns if name in ranks[column]}
     flops = [r.backbone.flops for r in records if r.task == flops_task]
@@ -203,11 +187,11 @@ def _row(
         backbone=name,
         cells=cells,
         ranks=own,
-        mean_rank=float(np.mean(list(own.values()))) if own else None,
+        mean_rank=math.fsum(own.values()) / len(own) if own else None,
         missing=tuple(column for column in columns if column not in cells),
         parameters=records[0].backbone.parameters,
         flops=flops[0] if flops else None,
-        device_hours=sum(record.cost.device_hours for record in records),
+        device_hours=math.fsum(record.cost.device_hours for record in records),
     )
 
 
@@ -232,10 +216,14 @@ class TransferGap:
         return max(self.pretrained_cell.spread, self.random_cell.spread)
 
     @property
+    def has_spread(self) -> bool:
+        """False where one seed leaves nothing to compare the gap with."""
+        return min(len(self.pretrained_cell.seeds), len(self.random_cell.seeds)) > 1
+
+    @property
     def clear(self) -> bool:
         """True when the gap exceeds the spread over (at least two) seeds."""
-        seeds = min(len(self.pretrained_cell.seeds), len(self.random_cell.seeds))
-        return seeds > 1 and self.gap > self.spread
+        return self.has_spread and self.gap > self.spread
 
 
 def transfer_gaps(board: Board, twins: dict[str, str]) -> list[TransferGap]:

@@ -16,17 +16,18 @@ from benchbed.records.record import (
 def make_record():
     def make(
         backbone="a", task="cls", value=0.5, seed=0, hash_="1" * 64, data="d" * 64, reasons=(),
-        version=1, hours=0.1,
+        version=1, hours=0.1, sha=None, order="RGB", content=None, minute=0,
     ) -> Record:  # fmt: skip
         return Record(
             task=task,
             protocol=ProtocolIdentity(
                 id=task, version=version, hash=hash_,
-                identity=f"{task}@{version}#{hash_[:6]}", content={},
+                identity=f"{task}@{version}#{hash_[:6]}", content=content or {},
             ),
             backbone=BackboneFacts(
-                id=backbone, source="x", checkpoint_sha256=None, audit=None, partial=False,
-                pixels={}, parameters=2_500_000, flops=100_000_000, flops_size=(96, 96), notes={},
+                id=backbone, source="x", checkpoint_sha256=sha, audit=None, partial=False,
+                pixels={"order": order}, parameters=2_500_000, flops=100_000_000,
+                flops_size=(96, 96), notes={},
             ),
             seed=seed,
             primary_metric="top1",
@@ -44,8 +45,8 @@ def make_record():
                 parameters_total=3,
             ),
             training=TrainingFacts(steps=1, first_losses={}, last_losses={}),
-            started="2026-01-01T00:00:00+00:00",
-            ended="2026-01-01T00:00:01+00:00",
+            started=f"2026-01-01T00:{minute:02}:00+00:00",
+            ended="2026-01-01T01:00:00+00:00",
         )  # fmt: skip
 
     return make

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -74,12 +76,15 @@ def test_other_protocol_hashes_are_never_mixed(make_record):
     main, apart = leaderboard.boards
     assert [c.values for r in main.rows for c in r.cells.values()] == [(0.5,), (0.4,)]
     assert [c.values for r in apart.rows for c in r.cells.values()] == [(0.9,)]
-    assert leaderboard.split_columns == ("cls",)
+    assert [b.is_apart for b in leaderboard.boards] == [False, True]
 
 
 def test_other_data_is_never_mixed(make_record):
     records = [make_record(data="d" * 64), make_record(seed=1, data="e" * 64)]
-    assert len(build_leaderboard(records).boards) == 2
+    boards = build_leaderboard(records).boards
+    assert [[c.values for r in b.rows for c in r.cells.values()] for b in boards] == [[(0.5,)]] * 2
+    assert boards[0].columns[0].identity == boards[1].columns[0].identity
+    assert boards[0].columns[0].label != boards[1].columns[0].label
 
 
 def test_a_newer_protocol_version_wins_a_tie_for_the_main_board(make_record):
@@ -92,6 +97,88 @@ def test_unrankable_records_are_left_out_and_named(make_record):
     leaderboard = build_leaderboard([make_record(reasons=["limited to 5 pictures a split"])])
     assert leaderboard.boards == ()
     assert "limited to 5 pictures" in leaderboard.excluded[0]
+
+
+def test_an_undefined_metric_is_left_out_and_named(make_record):
+    leaderboard = build_leaderboard([make_record(value=-1.0), make_record(seed=1, value=0.4)])
+    (cell,) = leaderboard.boards[0].rows[0].cells.values()
+    assert cell.values == (0.4,)
+    assert "top1 is undefined" in leaderboard.excluded[0]
+
+
+def test_of_one_run_done_twice_the_first_counts(make_record):
+    records = [make_record(value=0.2, minute=1), make_record(value=0.8, minute=2)]
+    for order in (records, records[::-1]):
+        leaderboard = build_leaderboard(order)
+        assert leaderboard.boards[0].rows[0].cells.popitem()[1].values == (0.2,)
+        assert leaderboard.boards[0].records == 1
+        assert "started earlier" in leaderboard.excluded[0]
+
+
+def test_a_copy_of_a_record_counts_once_without_a_word(make_record):
+    leaderboard = build_leaderboard([make_record(hours=0.5), make_record(hours=0.5)])
+    assert leaderboard.boards[0].rows[0].device_hours == 0.5
+    assert leaderboard.excluded == ()
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ({"sha": "f" * 64}, r"a \((no checkpoint|checkpoint f{8})\)"),
+        ({"order": "BGR"}, r"a \(pixels [0-9a-f]{6}\)"),
+    ],
+)
+def test_namesakes_of_other_weights_or_pixels_have_rows_of_their_own(make_record, other, name):
+    records = [make_record("a", value=0.9), make_record("a", value=0.1, seed=1, **other)]
+    rows = board(records).rows
+    assert len({row.backbone for row in rows}) == 2
+    assert all(re.fullmatch(name, row.backbone) for row in rows)
+    assert sorted(c.values for r in rows for c in r.cells.values()) == [(0.1,), (0.9,)]
+
+
+def test_full_and_mini_tasks_are_on_boards_of_their_own(make_record):
+    records = [
+        make_record("a", task="cls-mini", content={"tier": "mini"}),
+        make_record("a", task="cls", content={"tier": "full"}),
+        make_record("b", task="cls-mini", content={"tier": "mini"}),
+    ]
+    boards = build_leaderboard(records).boards
+    assert [[c.task for c in b.columns] for b in boards] == [["cls"], ["cls-mini"]]
+    assert all(row.mean_rank is not None for b in boards for row in b.rows)
+
+
+def test_ranks_agree_with_scipy_on_random_scores(make_record):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 6, size=(8, 3, 3)) / 8
+    only = board(
+        [
+            make_record(f"b{b}", task=f"t{t}", seed=s, value=float(scores[b, t, s]))
+            for b, t, s in np.ndindex(scores.shape)
+        ]
+    )
+    expected = stats.rankdata(-scores.mean(axis=2), axis=0).mean(axis=1)
+    assert ranks(only) == {f"b{i}": pytest.approx(rank) for i, rank in enumerate(expected)}
+
+
+def test_equal_scores_in_another_order_of_seeds_tie(make_record):
+    values = [0.1, 0.2, 0.3, 0.7]
+    only = board(
+        [make_record("a", seed=i, value=v) for i, v in enumerate(values)]
+        + [make_record("b", seed=i, value=v) for i, v in enumerate(values[::-1])]
+    )
+    assert ranks(only) == {"a": 1.5, "b": 1.5}
+
+
+def test_equal_seeds_have_an_interval_of_exactly_zero(make_record):
+    (cell,) = board([make_record(seed=s, value=0.1) for s in range(3)]).rows[0].cells.values()
+    assert cell.half_interval == 0.0
+
+
+def test_flops_are_those_of_the_classification_task(make_record):
+    only = board(
+        [make_record(task="a-det"), make_record(task="cls", content={"kind": "classification"})]
+    )
+    assert (only.flops_task, only.flops_sizes) == ("cls", ((96, 96),))
 
 
 def test_the_order_of_records_does_not_matter(make_record):
