@@ -43,7 +43,7 @@ class Figure:
 
 def draw_figure(rng: np.random.Generator) -> Figure:
     """Draw a person: any facing, standing, walking, crouching or reaching."""
-    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.4 else rng.normal(0, 0.6)
+    turn = rng.uniform(-np.pi, np.pi) if rng.random() < 0.25 else rng.normal(0, 0.5)
     body = pose(turn, rng)
     groups = _groups(body, rng)
     hidden = _hidden(body, groups)
@@ -90,9 +90,9 @@ def _arm(joints: Vector, side: tuple[int, ...], sleeve: str, tone: float) -> lis
     shoulder, elbow, wrist = (joints[i] for i in side[:3])
     hand = wrist + 0.25 * (wrist - elbow)
     return [
-        Part(_bone(wrist, hand, 0.034, 0.036), "skin", tone),
-        Part(_bone(elbow, wrist, 0.044, 0.032), sleeve, tone * 0.97),
-        Part(_bone(shoulder, elbow, 0.06, 0.046), "shirt", tone * 0.94),
+        Part(_bone(wrist, hand, 0.038, 0.04), "skin", tone),
+        Part(_bone(elbow, wrist, 0.05, 0.037), sleeve, tone * 0.97),
+        Part(_bone(shoulder, elbow, 0.068, 0.052), "shirt", tone * 0.94),
     ]
 
 
@@ -100,8 +100,8 @@ def _leg(body: Body, number: int, lower: str, tone: float) -> list[Part]:
     hip, knee, ankle = (body.joints[i] for i in (LEFT, RIGHT)[number][3:])
     return [
         Part(_bone(ankle + (0, 0.02, 0), body.toes[number], 0.042, 0.034), "shoe", tone),
-        Part(_bone(knee, ankle, 0.06, 0.038), lower, tone * 0.96),
-        Part(_bone(hip, knee, 0.088, 0.06), "trousers", tone),
+        Part(_bone(knee, ankle, 0.07, 0.046), lower, tone * 0.96),
+        Part(_bone(hip, knee, 0.1, 0.07), "trousers", tone),
     ]
 
 

@@ -80,7 +80,7 @@ def pose(turn: float, rng: np.random.Generator) -> Body:
         joints[knee] = joints[hip] + THIGH * _aim(sign, *first)
         joints[ankle] = joints[knee] + SHIN * _aim(sign, *second)
         toes[number] = joints[ankle] + (sign * 0.03, 0.05, 0.11)
-    look = turn + rng.normal(0, 0.35)
+    look = turn + rng.normal(0, 0.25)
     head = chest + 0.2 * spine + (rng.normal(0, 0.012), 0, 0.02)
     pitch = rng.uniform(-0.04, 0.16)
     joints, toes = _seen(joints, turn, pitch), _seen(toes, turn, pitch)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,13 @@ from benchbed.data.world.figures import draw_figure
 from benchbed.data.world.scenes import draw_scene
 from benchbed.data.world.spec import CLASSIFICATION, DETECTION, THINGS, SplitSpec
 from benchbed.data.world.textures import TEXTURES
-from benchbed.data.world.writing import classification_scene, crowded_scene, people_scene
+from benchbed.data.world.writing import (
+    IGNORE,
+    classification_scene,
+    crowded_scene,
+    label_map,
+    people_scene,
+)
 
 SPLIT = SplitSpec(99, 50, (96, 120))
 
@@ -24,6 +32,27 @@ def test_items_and_splits_differ():
     other = SplitSpec(98, 50, (96, 120))
     pictures = [crowded_scene(SPLIT, 0), crowded_scene(SPLIT, 1), crowded_scene(other, 0)]
     assert len({p.picture.tobytes() for p in pictures}) == 3
+
+
+def test_another_seed_is_another_world():
+    pictures = [
+        draw_scene(DETECTION, SPLIT, 0, crowd=(2, 2), main=None, seed=seed).picture.tobytes()
+        for seed in (1, 1, 2)
+    ]
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
+def test_objects_hide_one_another_at_times():
+    shares = [item.visible_share for scene in scenes(60) for item in scene.objects]
+    assert 0.1 < np.mean(np.array(shares) < 0.95) < 0.7
+    assert max(shares) <= 1
+
+
+def test_pixels_of_unnamed_objects_are_ignored_in_label_maps():
+    scene = crowded_scene(SPLIT, 0)
+    unnamed = np.zeros_like(scene.unnamed)
+    unnamed[2:4, 2:4] = True
+    assert (label_map(replace(scene, unnamed=unnamed))[2:4, 2:4] == IGNORE).all()
 
 
 def test_the_global_random_state_is_neither_read_nor_moved():
