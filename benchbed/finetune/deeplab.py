@@ -92,4 +92,5 @@ class DeepLabV3(nn.Module):
 
 
 def _upsample(logits: Tensor, size: torch.Size) -> Tensor:
-    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    # in float32 even under autocast: neighbouring classes differ by less than bf16 resolves
+    return functional.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
