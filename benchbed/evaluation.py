@@ -28,10 +28,11 @@ from benchbed.records.record import (
     BackboneFacts,
     Cost,
     ProtocolIdentity,
+    Provenance,
     Record,
     TrainingFacts,
 )
-from benchbed.records.store import find_record, record_path, write_record
+from benchbed.records.store import SUFFIX, find_record, record_path, write_record
 from benchbed.world_cache import cached_world
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
@@ -68,6 +69,16 @@ class Outcome:
         return lines
 
 
+@dataclass(frozen=True)
+class Start:
+    """What is true when a run starts; the source tree may change while it trains."""
+
+    provenance: Provenance
+    at: datetime
+    clock: float
+    """Of `time.perf_counter`, in seconds."""
+
+
 def run_job(
     job: Job,
     on_progress: OnProgress = lambda progress: None,
@@ -92,7 +103,7 @@ def run_job(
     if loaded.audit is not None:
         say(f"  loaded: {loaded.audit.summary()}")
     root = data_root(job, say)
-    started, clock = datetime.now(UTC), time.perf_counter()
+    start = Start(collect_provenance(), datetime.now(UTC), time.perf_counter())
     _reset_peak_memory(device)
     execution = Execution(device, job.options.workers, job.options.micro_batch)
     with seeded_torch(job.seed), _step_log(job, path) as log:
@@ -108,7 +119,7 @@ def run_job(
 
         trained = train(run, protocol.training, execution, seed=job.seed, on_progress=report)
         evaluation = score(run, trained.model, protocol.training, device)
-    record = _record(job, loaded, run, trained, evaluation, flops, device, started, clock)
+    record = _record(job, loaded, run, trained, evaluation, flops, device, start)
     write_record(path, record, evaluation.detail, evaluation.predictions)
     return Outcome(record, path, skipped=False)
 
@@ -185,7 +196,7 @@ def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
 
 
 def _step_log(job: Job, path: Path) -> AbstractContextManager[StepLog]:
-    folder = job.options.out / "tensorboard" / path.name.split(".")[0]
+    folder = job.options.out / "tensorboard" / path.name.removesuffix(SUFFIX)
     return StepLog(folder) if job.options.tensorboard else nullcontext(StepLog(None))
 
 
@@ -197,10 +208,9 @@ def _record(
     evaluation: Evaluation,
     flops: int,
     device: torch.device,
-    started: datetime,
-    clock: float,
+    start: Start,
 ) -> Record:
-    protocol, seconds = job.protocol, time.perf_counter() - clock
+    protocol, seconds = job.protocol, time.perf_counter() - start.clock
     reasons = job.unrankable_reasons()
     return Record(
         task=protocol.id,
@@ -218,7 +228,7 @@ def _record(
         rankable=not reasons,
         unrankable_reasons=reasons,
         dataset=run.dataset,
-        provenance=collect_provenance(),
+        provenance=start.provenance,
         arguments=Arguments(passed=sys.argv[1:], resolved=_resolved(job)),
         device=device_facts(device),
         cost=Cost(
@@ -233,7 +243,7 @@ def _record(
             first_losses=_losses(trained.losses[0]),
             last_losses=_losses(trained.losses[-1]),
         ),
-        started=started.isoformat(timespec="seconds"),
+        started=start.at.isoformat(timespec="seconds"),
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

@@ -7,14 +7,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchbed.board.page import RANDOM_TWINS
 from benchbed.errors import BenchbedError
 from benchbed.jobs import Job, JobOptions, plan_jobs
 
-TWINS = {
-    "efficientnet-lite0-imagenet": "efficientnet-lite0-random",
-    "mobilenet-v2-imagenet": "mobilenet-v2-random",
-}
-"""Each entry with real ImageNet weights and the same architecture without them."""
+BACKBONES = tuple(name for twins in RANDOM_TWINS.items() for name in twins)
+"""Each shipped card with ImageNet weights, followed by its random twin."""
 
 TASKS = ("imagenet-cls-mini", "voc-det-mini", "voc-seg-mini", "coco-det-mini", "coco-pose-mini")
 
@@ -36,8 +34,7 @@ def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
     options = JobOptions(data_root=None, out=out, device="cpu")
     jobs = [
         job
-        for twins in TWINS.items()
-        for backbone in twins
+        for backbone in BACKBONES
         for job in plan_jobs(
             backbone, TASKS, arch=None, seeds=tuple(range(seeds)), steps=None, overrides=(),
             options=options,

@@ -1,8 +1,10 @@
 """Where the embedded miniature world lives on this machine."""
 
+import hashlib
 import os
 from pathlib import Path
 
+from benchbed.data import world
 from benchbed.data.world.writing import ensure_world
 
 
@@ -12,8 +14,16 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "benchbed"
 
 
+def drawing_code() -> str:
+    """Digest of the code that draws the world: pictures of other code are never taken for these."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(world.__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:8]
+
+
 def cached_world(version: int) -> Path:
     """Root of the miniature world, drawn on first use."""
-    root = cache_folder() / f"mini-{version}"
+    root = cache_folder() / f"mini-{version}-{drawing_code()}"
     ensure_world(root, version)
     return root

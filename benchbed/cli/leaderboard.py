@@ -1,9 +1,12 @@
 """`benchbed leaderboard`: render the records, or check that the published page is fresh."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from benchbed.board.page import Page
 
 
 def leaderboard(
@@ -18,27 +21,47 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Rank all records of a folder and render them as markdown."""
-    from rich.console import Console
-
-    from benchbed.board.markdown import render_leaderboard
-    from benchbed.board.ranking import build_leaderboard
-    from benchbed.board.terminal import leaderboard_view
+    from benchbed.board.markdown import check as is_fresh
+    from benchbed.board.page import make_page, page_command
     from benchbed.errors import RunFailedError, UsageError
     from benchbed.records.store import read_all
 
     if check and out is None:
         raise UsageError("--check needs --out, the page to check")
-    ranked = build_leaderboard(read_all(records))
-    page = render_leaderboard(ranked)
+    page = make_page(read_all(records), records, out)
     if check and out is not None:
-        if not out.is_file() or out.read_text(encoding="utf-8") != page:
-            raise RunFailedError(
-                f"{out}: stale; run `benchbed leaderboard --records {records} --out {out}`"
-            )
+        if not is_fresh(out, page.text):
+            raise RunFailedError(f"{out}: stale; run `{page_command(records, out)}`")
         typer.echo(f"{out}: up to date")
         return
-    Console().print(leaderboard_view(ranked))
+    show(page)
     if out is not None:
+        write(page, out)
+
+
+def show(page: "Page") -> None:
+    """Print the rankings, and the transfer gaps where there are any."""
+    from rich.console import Console
+
+    from benchbed.board.terminal import gaps_view, leaderboard_view
+
+    console = Console()
+    console.print(leaderboard_view(page.leaderboard))
+    if page.gaps:
+        console.print(gaps_view(page.gaps))
+
+
+def write(page: "Page", out: Path) -> None:
+    """Write the page.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    from benchbed.errors import UsageError
+
+    try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page, encoding="utf-8")
-        typer.echo(f"wrote {out}")
+        out.write_text(page.text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
+    typer.echo(f"wrote {out}")

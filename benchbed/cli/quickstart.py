@@ -24,13 +24,13 @@ def quickstart(
     """Rank four backbones on five mini tasks: two with ImageNet weights, two without."""
     import os
 
-    from benchbed.quickstart import TASKS, TWINS, quickstart_jobs, run_side_by_side
+    from benchbed.quickstart import BACKBONES, TASKS, quickstart_jobs, run_side_by_side
     from benchbed.world_cache import cached_world
 
     start = time.perf_counter()
     jobs = quickstart_jobs(out, seeds)
     typer.echo(
-        f"{2 * len(TWINS)} backbones x {len(TASKS)} tasks x {seeds} seeds = {len(jobs)} runs;"
+        f"{len(BACKBONES)} backbones x {len(TASKS)} tasks x {seeds} seeds = {len(jobs)} runs;"
         f" records go to {out}"
     )
     typer.echo(f"miniature world: {cached_world(1)}")
@@ -62,19 +62,11 @@ def _line(number: int, total: int, done: "Finished", start: float) -> str:
 
 
 def _show(out: Path) -> None:
-    from rich.console import Console
-
-    from benchbed.board.markdown import render_leaderboard
-    from benchbed.board.ranking import build_leaderboard, transfer_gaps
-    from benchbed.board.terminal import gaps_view, leaderboard_view
-    from benchbed.quickstart import TWINS
+    from benchbed.board.page import make_page
+    from benchbed.cli.leaderboard import show, write
     from benchbed.records.store import read_all
 
-    ranked = build_leaderboard(read_all(out))
-    gaps = transfer_gaps(ranked.boards[0], TWINS) if ranked.boards else []
-    console = Console()
-    console.print(leaderboard_view(ranked))
-    console.print(gaps_view(gaps))
-    page = out / "leaderboard.md"
-    page.write_text(render_leaderboard(ranked, gaps), encoding="utf-8")
-    typer.echo(f"wrote {page}")
+    page_file = out / "leaderboard.md"
+    page = make_page(read_all(out), out, page_file)
+    show(page)
+    write(page, page_file)
