@@ -9,12 +9,6 @@ from benchbed.board.markdown import render_leaderboard
 from benchbed.board.ranking import Leaderboard, TransferGap, build_leaderboard, transfer_gaps
 from benchbed.records.record import Record
 
-RANDOM_TWINS = {
-    "efficientnet-lite0-imagenet": "efficientnet-lite0-random",
-    "mobilenet-v2-imagenet": "mobilenet-v2-random",
-}
-"""Each shipped card with real ImageNet weights and the same architecture without them."""
-
 
 @dataclass(frozen=True)
 class Page:
@@ -26,20 +20,23 @@ class Page:
     """Markdown; the same for the same records and paths."""
 
 
-def make_page(records: Iterable[Record], folder: Path, out: Path | None) -> Page:
+def make_page(
+    records: Iterable[Record], folder: Path, out: Path | None, twins: dict[str, str]
+) -> Page:
     """Rank records and render the page.
 
     Args:
         records: what to rank.
         folder: where they were read from, named on the page.
         out: where the page goes, named on the page.
+        twins: id of the random twin of each pretrained backbone, for the table of gaps.
     """
     leaderboard = build_leaderboard(records)
     gaps = tuple(
         gap
         for board in leaderboard.boards
         if not board.is_apart
-        for gap in transfer_gaps(board, RANDOM_TWINS)
+        for gap in transfer_gaps(board, twins)
     )
     return Page(leaderboard, gaps, render_leaderboard(leaderboard, gaps, page_command(folder, out)))
 

@@ -25,10 +25,11 @@ def leaderboard(
     from benchbed.board.page import make_page, page_command
     from benchbed.errors import RunFailedError, UsageError
     from benchbed.records.store import read_all
+    from benchbed.specs.card import random_twins
 
     if check and out is None:
         raise UsageError("--check needs --out, the page to check")
-    page = make_page(read_all(records), records, out)
+    page = make_page(read_all(records), records, out, random_twins())
     if check and out is not None:
         if not is_fresh(out, page.text):
             raise RunFailedError(f"{out}: stale; run `{page_command(records, out)}`")

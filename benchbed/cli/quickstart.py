@@ -65,8 +65,9 @@ def _show(out: Path) -> None:
     from benchbed.board.page import make_page
     from benchbed.cli.leaderboard import show, write
     from benchbed.records.store import read_all
+    from benchbed.specs.card import random_twins
 
     page_file = out / "leaderboard.md"
-    page = make_page(read_all(out), out, page_file)
+    page = make_page(read_all(out), out, page_file, random_twins())
     show(page)
     write(page, page_file)

@@ -60,3 +60,13 @@ def load_card(path: Path) -> Card:
         UsageError: the file does not fit the schema; one line per mistake.
     """
     return load_spec(Card, path)
+
+
+def random_twins(folder: Path | None = None) -> dict[str, str]:
+    """Each card with weights and the id of its random twin, where it names one.
+
+    Raises:
+        UsageError: a file does not fit the schema.
+    """
+    cards = [load_card(path) for path in card_files(folder).values()]
+    return {card.id: card.twin for card in cards if card.twin is not None}
