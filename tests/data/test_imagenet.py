@@ -55,3 +55,16 @@ def test_splits_with_other_folders_are_refused(root):
     (root / "val" / "n02").rename(root / "val" / "n09")
     with pytest.raises(DataError, match="class folders differ"):
         require_same_classes(read_split(root, "train"), read_split(root, "val"))
+
+
+def test_hidden_folders_and_files_are_no_classes_or_pictures(tmp_path):
+    root, picture = tmp_path, tmp_path / "n01" / "a.jpg"
+    picture.parent.mkdir()
+    picture.write_bytes(b"123")
+    train = root / "train"
+    train.mkdir()
+    picture.parent.rename(train / "n01")
+    (train / ".ipynb_checkpoints").mkdir()
+    (train / "n01" / "._a.jpg").write_bytes(b"x")
+    split = read_split(root, "train", 1)
+    assert (split.classes, [path.name for path in split.paths]) == (("n01",), ["a.jpg"])

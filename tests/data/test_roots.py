@@ -33,3 +33,9 @@ def test_a_missing_root_is_exit_code_3(tmp_path):
     with pytest.raises(DataError, match="no such data root") as caught:
         find(tmp_path / "none", "coco")
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize("folder", [".", "none"])
+def test_a_missing_set_offers_the_embedded_one(tmp_path, folder):
+    with pytest.raises(DataError, match="benchbed data make-mini --out DIR"):
+        find(tmp_path / folder, "coco")

@@ -14,50 +14,10 @@ from benchbed.engine.finetune import seeded_torch
 from benchbed.errors import DataError, UsageError
 from benchbed.finetune import pose
 from benchbed.finetune.person_crop import FLIP_ORDER
-from benchbed.models.backbone import Backbone, PixelConvention
 from benchbed.specs.pose import PoseProtocol
 from benchbed.specs.strict import load_spec, parse_spec
 
 TASKS = Path(__file__).parents[2] / "tasks"
-
-
-class TinyBackbone(Backbone):
-    """Four strided convolutions."""
-
-    def __init__(self):
-        super().__init__()
-        self.channels, self.strides, self.embedding_dim = (8, 8, 16, 32), (4, 8, 16, 32), 32
-        self.convention = PixelConvention("RGB", (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-        self.layers = nn.ModuleList(
-            [
-                nn.Conv2d(3, 8, 4, stride=4),
-                nn.Conv2d(8, 8, 2, stride=2),
-                nn.Conv2d(8, 16, 2, stride=2),
-                nn.Conv2d(16, 32, 2, stride=2),
-            ]
-        )
-
-    def features(self, images):
-        maps, x = [], self.normalise(images)
-        for layer in self.layers:
-            x = torch.relu(layer(x))
-            maps.append(x)
-        return maps
-
-    def embedding(self, images):
-        return self.features(images)[-1].mean((2, 3))
-
-    def stages(self):
-        return [[], *[list(layer.parameters()) for layer in self.layers]]
-
-    def stage_modules(self):
-        return [[], *[[layer] for layer in self.layers]]
-
-    def layer_groups(self):
-        return [list(layer.parameters()) for layer in self.layers]
-
-    def dilate(self, output_stride):
-        return 32
 
 
 class PerfectModel(nn.Module):
@@ -139,24 +99,28 @@ def coco_root(tmp_path):
     return tmp_path
 
 
-def prepare(protocol, root, **options):
-    with seeded_torch(0):
-        return pose.prepare(protocol, TinyBackbone(), root, seed=0, **options)
+@pytest.fixture
+def prepare(small_backbone):
+    def make(protocol, root, **options):
+        with seeded_torch(0):
+            return pose.prepare(protocol, small_backbone, root, seed=0, **options)
+
+    return make
 
 
-def test_head_gives_heatmaps_at_a_quarter_of_the_input():
-    model = pose.PoseModel(TinyBackbone(), (8, 8, 8))
+def test_head_gives_heatmaps_at_a_quarter_of_the_input(small_backbone):
+    model = pose.PoseModel(small_backbone, (8, 8, 8))
     assert model(torch.rand(2, 3, 96, 64)).shape == (2, 17, 24, 16)
 
 
-def test_sample_depends_on_index_and_generator_only(mini, coco_root):
+def test_sample_depends_on_index_and_generator_only(prepare, mini, coco_root):
     samples = prepare(mini, coco_root).train_set
     first, again, other = (samples.sample(0, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["images"], other["images"])
 
 
-def test_sample_keypoints_lie_on_their_squares_under_every_augmentation(full, coco_root):
+def test_sample_keypoints_lie_on_their_squares_under_every_augmentation(prepare, full, coco_root):
     protocol = changed(full, augmentation={"half_body": None})
     samples = prepare(protocol, coco_root).train_set
     seen, mirrored = 0, 0
@@ -176,7 +140,7 @@ def test_sample_keypoints_lie_on_their_squares_under_every_augmentation(full, co
     assert 10 < mirrored < 30
 
 
-def test_mirrored_sample_swaps_left_and_right(mini, coco_root):
+def test_mirrored_sample_swaps_left_and_right(prepare, mini, coco_root):
     plain = {"scale": None, "rotation": None}
     still = prepare(changed(mini, augmentation={"flip": 0.0, **plain}), coco_root).train_set
     always = prepare(changed(mini, augmentation={"flip": 1.0, **plain}), coco_root).train_set
@@ -234,7 +198,7 @@ def test_person_score_is_the_mean_of_the_sure_keypoints():
     assert pose.person_score(0.5, peaks, 0.9) == 0.0
 
 
-def test_a_model_that_sees_every_keypoint_scores_one(mini, coco_root):
+def test_a_model_that_sees_every_keypoint_scores_one(prepare, mini, coco_root):
     exact = changed(mini, test={"flip": False}, input={"height": 192, "width": 128})
     run = prepare(exact, coco_root)
     evaluation = run.evaluate(PerfectModel(), torch.device("cpu"))
@@ -247,7 +211,7 @@ def test_a_model_that_sees_every_keypoint_scores_one(mini, coco_root):
     json.dumps([evaluation.metrics, evaluation.detail, evaluation.predictions])
 
 
-def test_two_boxes_on_one_person_are_suppressed_to_one(mini, coco_root):
+def test_two_boxes_on_one_person_are_suppressed_to_one(prepare, mini, coco_root):
     run = prepare(mini, coco_root)
     person = run.train_set.people[0]
     path = coco_root / "coco" / "annotations" / "person_keypoints_train2017.json"
@@ -257,7 +221,7 @@ def test_two_boxes_on_one_person_are_suppressed_to_one(mini, coco_root):
     assert len(evaluation.predictions) == 1
 
 
-def test_metrics_count_the_evaluated_pictures_only(mini, coco_root):
+def test_metrics_count_the_evaluated_pictures_only(prepare, mini, coco_root):
     exact = changed(mini, test={"flip": False}, input={"height": 192, "width": 128})
     run = prepare(exact, coco_root, limit=1)
     evaluation = run.evaluate(PerfectModel(), torch.device("cpu"))
@@ -265,13 +229,13 @@ def test_metrics_count_the_evaluated_pictures_only(mini, coco_root):
     assert evaluation.metrics["AR"] > 0.9
 
 
-def test_limit_keeps_the_first_pictures(mini, coco_root):
+def test_limit_keeps_the_first_pictures(prepare, mini, coco_root):
     assert len(prepare(mini, coco_root).train_set) == 3
     limited = prepare(mini, coco_root, limit=1)
     assert {person.image_id for person in limited.train_set.people} == {1}
 
 
-def test_the_loss_falls_on_two_people(mini, coco_root):
+def test_the_loss_falls_on_two_people(prepare, mini, coco_root):
     run = prepare(
         changed(mini, augmentation={"flip": 0.0, "scale": None, "rotation": None}), coco_root
     )
@@ -287,18 +251,18 @@ def test_the_loss_falls_on_two_people(mini, coco_root):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_detector_boxes_are_refused(mini, coco_root):
+def test_detector_boxes_are_refused(prepare, mini, coco_root):
     with pytest.raises(UsageError, match="boxes: file is not supported"):
         prepare(changed(mini, data={"boxes": "file"}), coco_root)
 
 
-def test_split_without_people_is_refused(mini, tmp_path):
+def test_split_without_people_is_refused(prepare, mini, tmp_path):
     write_coco(tmp_path / "coco", people_per_picture=(0, 0))
     with pytest.raises(DataError, match="no person"):
         prepare(mini, tmp_path)
 
 
-def test_unlabelled_person_has_no_oks(mini, coco_root):
+def test_unlabelled_person_has_no_oks(prepare, mini, coco_root):
     run = prepare(mini, coco_root)
     person = run.train_set.people[0]
     unknown = PersonBox(**{**vars(person), "keypoints": np.zeros((17, 3), np.float32)})

@@ -87,6 +87,12 @@ def test_two_worlds_are_byte_for_byte_equal(tmp_path, small):
     assert first == writing.ensure_world(tmp_path / "b")
 
 
+def test_a_published_world_keeps_its_pictures(root):
+    # changed pictures are another world: raise WORLD_VERSION, and add mini protocols that name it
+    published = "70e31b7375926f6296ab36426f0903eda570d05e1db230164a862a0c2716358c"
+    assert writing.read_manifest(root).fingerprint == published
+
+
 def test_several_writers_at_once_leave_one_whole_world(tmp_path, small):
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: writing.ensure_world(tmp_path / "w"), range(3)))

@@ -1,0 +1,40 @@
+"""What is published under leaderboard/ and quoted in the README is what the records say."""
+
+from pathlib import Path
+
+from benchbed.board.page import make_page
+from benchbed.records.store import read_all
+from benchbed.specs.card import random_twins
+from benchbed.specs.protocol import find_protocol
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_published_page_is_fresh():
+    folder, out = Path("leaderboard"), Path("leaderboard/README.md")
+    page = make_page(read_all(ROOT / folder), folder, out, random_twins())
+    assert (ROOT / out).read_text(encoding="utf-8") == page.text
+
+
+def test_published_records_are_of_shipped_protocols_and_a_known_commit():
+    for record in read_all(ROOT / "leaderboard"):
+        published = find_protocol(f"{record.task}@{record.protocol.version}")
+        assert record.protocol.hash == published.hash()
+        assert record.provenance.commit
+        assert record.provenance.dirty is False
+
+
+def test_every_pretrained_entry_clearly_beats_its_random_twin_on_every_task():
+    page = make_page(read_all(ROOT / "leaderboard"), Path("leaderboard"), None, random_twins())
+    mini = [gap for gap in page.gaps if gap.column.tier == "mini"]
+    assert len(mini) >= 10
+    assert all(gap.clear for gap in mini)
+
+
+def test_the_tables_in_the_readme_are_those_of_the_published_page():
+    published = set((ROOT / "leaderboard" / "README.md").read_text(encoding="utf-8").splitlines())
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("<!-- quickstart:begin -->")[1].split("<!-- quickstart:end -->")[0]
+    rows = [line for line in block.splitlines() if line.startswith("|")]
+    assert len(rows) >= 16
+    assert [row for row in rows if row not in published] == []

@@ -1,0 +1,67 @@
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchbed.jobs import JobOptions
+from benchbed.quickstart import BACKBONES, TASKS, quickstart_jobs, run_side_by_side
+from benchbed.records.store import read_all
+from benchbed.specs.card import random_twins
+
+
+def test_every_backbone_meets_every_task_with_every_seed():
+    jobs = quickstart_jobs(Path("out"), seeds=3)
+    asked = {(job.backbone, job.protocol.id, job.seed) for job in jobs}
+    assert asked == {(b, t, s) for b in BACKBONES for t in TASKS for s in range(3)}
+    assert len(jobs) == len(asked)
+
+
+def test_an_interrupted_quickstart_has_whole_rounds():
+    seeds = [job.seed for job in quickstart_jobs(Path("out"), seeds=3)]
+    assert seeds == sorted(seeds)
+
+
+def test_every_pretrained_entry_has_its_random_twin():
+    pretrained = BACKBONES[::2]
+    assert [random_twins()[name] for name in pretrained] == list(BACKBONES[1::2])
+
+
+def test_a_job_that_fails_is_reported_with_its_exit_code_and_the_rest_is_done(tmp_path):
+    jobs = quickstart_jobs(tmp_path / "out", seeds=1)[:2]
+    elsewhere = JobOptions(data_root=None, out=tmp_path / "out", device="cpu:9:9")
+    failing = [replace(job, options=elsewhere) for job in jobs]
+    found = list(run_side_by_side(failing, processes=2))
+    assert [(done.exit_code, done.skipped) for done in found] == [(2, False)] * 2
+    assert all("--device cpu:9:9" in str(done.error) for done in found)
+
+
+@pytest.mark.slow
+def test_one_seed_ranks_all_and_the_second_call_skips_it(tmp_path):
+    command = [sys.executable, "-m", "benchbed", "quickstart", "--seeds", "1", "--out", "q"]
+    env = os.environ | {"COLUMNS": "80"}
+
+    def call(*more):
+        return subprocess.run(
+            [*command, *more], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+
+    first = call()
+    assert first.returncode == 0, first.stderr
+    assert "20 runs (0 already done, skipped)" in first.stdout
+    assert max(map(len, first.stdout.splitlines())) <= 80
+    scores = {
+        (record.backbone.id, record.task): record.metrics[record.primary_metric]
+        for record in read_all(tmp_path / "q")
+    }
+    assert all(
+        scores[pretrained, task] > scores[twin, task]
+        for pretrained, twin in random_twins().items()
+        for task in TASKS
+    )
+    page = (tmp_path / "q" / "leaderboard.md").read_text(encoding="utf-8")
+    again = call()
+    assert "20 runs (20 already done, skipped)" in again.stdout
+    assert (tmp_path / "q" / "leaderboard.md").read_text(encoding="utf-8") == page
