@@ -48,6 +48,9 @@ class Job:
         reasons = [f"protocol override {item.key}={item.value}" for item in self.overrides]
         if self.options.limit is not None:
             reasons.append(f"limited to {self.options.limit} pictures a split")
+        micro, batch = self.options.micro_batch, self.protocol.training.batch_size
+        if micro is not None and micro < batch and self.protocol.has_batch_statistics:
+            reasons.append(f"batch norm saw {micro} pictures at once, not the protocol's {batch}")
         if self.options.allow_partial:
             reasons.append("partial checkpoint load allowed")
         return tuple(reasons)

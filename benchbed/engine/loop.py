@@ -38,12 +38,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how fast a run executes; none of it may move the number beyond float rounding."""
+    """Where and how fast a run executes."""
 
     device: torch.device
     workers: int = 0
     micro_batch: int | None = None
-    """Pictures a forward pass; gradients are accumulated to the protocol's global batch."""
+    """Pictures a forward pass; gradients are accumulated to the protocol's global batch. Moves the
+    number where a norm trains on batch statistics, which makes the record unrankable."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,11 @@ class ProtocolBase(Frozen):
     notes: tuple[str, ...] = ()
     """Free text with the sources of the numbers; not hashed."""
 
+    @property
+    def has_batch_statistics(self) -> bool:
+        """Whether a norm may train on batch statistics: smaller passes then move the number."""
+        return self.training.batch_norm != "frozen"
+
     def hash(self) -> str:
         """sha256 (hex) of everything that can move the number."""
         return content_hash(self, exclude=UNHASHED)

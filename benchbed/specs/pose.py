@@ -131,6 +131,11 @@ class PoseProtocol(ProtocolBase):
     test: PoseTest
 
     @property
+    def has_batch_statistics(self) -> bool:
+        """Always: the head's norms train, whatever the backbone's do."""
+        return True
+
+    @property
     def metric_names(self) -> tuple[str, ...]:
         """Metrics of a record, primary first."""
         return ("AP", "AP50", "AP75", "AR")

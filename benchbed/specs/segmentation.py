@@ -96,6 +96,11 @@ class SegmentationProtocol(ProtocolBase):
     auxiliary: AuxiliaryHead
 
     @property
+    def has_batch_statistics(self) -> bool:
+        """Always: ASPP's norms train, whatever the backbone's do."""
+        return True
+
+    @property
     def primary_metric(self) -> str:
         """The metric that ranks."""
         return "mIoU"

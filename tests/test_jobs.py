@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from benchbed.errors import UsageError
+from benchbed.jobs import JobOptions, plan_jobs
+
+
+@pytest.fixture
+def plan():
+    def make(*tasks, seeds=(0,), steps=None, overrides=(), **options):
+        return plan_jobs(
+            "b", tasks, arch=None, seeds=seeds, steps=steps, overrides=overrides,
+            options=JobOptions(data_root=None, out=Path("out"), **options),
+        )  # fmt: skip
+
+    return make
+
+
+def test_without_seeds_the_protocols_own_are_run(plan):
+    assert [job.seed for job in plan("coco-det-mini", seeds=())] == [0, 1, 2]
+
+
+def test_a_task_or_seed_asked_for_twice_is_run_once(plan):
+    jobs = plan("coco-det-mini", "voc-det-mini", "coco-det-mini", seeds=(1, 1))
+    assert [(job.protocol.id, job.seed) for job in jobs] == [
+        ("coco-det-mini", 1),
+        ("voc-det-mini", 1),
+    ]
+
+
+def test_all_is_every_full_task(plan):
+    assert {job.protocol.tier for job in plan("all")} == {"full"}
+
+
+def test_a_negative_seed_is_refused(plan):
+    with pytest.raises(UsageError, match="--seed -1"):
+        plan("coco-det-mini", seeds=(0, -1))
+
+
+def test_a_faithful_job_has_nothing_against_it(plan):
+    (job,) = plan("coco-det")
+    assert job.unrankable_reasons() == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"steps": 5}, "protocol override training.schedule="),
+        ({"overrides": ("seeds=[7]",)}, "protocol override seeds="),
+        ({"limit": 4}, "limited to 4 pictures a split"),
+        ({"allow_partial": True}, "partial checkpoint load allowed"),
+    ],
+)
+def test_what_changes_a_run_is_a_reason_not_to_rank_it(plan, changes, reason):
+    (job,) = plan("coco-det", **changes)
+    assert [text.startswith(reason) for text in job.unrankable_reasons()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("task", "micro_batch", "ranked"),
+    [
+        ("coco-det", 2, True),  # frozen norms: accumulation is exact
+        ("coco-pose", 64, False),
+        ("coco-pose", 512, True),
+        ("voc-seg-mini", 1, False),
+        ("imagenet-cls-mini", 8, False),
+    ],
+)
+def test_smaller_passes_are_ranked_only_where_no_batch_statistics_change(
+    plan, task, micro_batch, ranked
+):
+    (job,) = plan(task, micro_batch=micro_batch)
+    assert (job.unrankable_reasons() == ()) is ranked
