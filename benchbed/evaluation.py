@@ -3,8 +3,8 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.step_log import StepLog
-from benchbed.errors import DataError, UsageError
+from benchbed.errors import DataError, RunFailedError, UsageError
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.jobs import Job, JobOptions, plan_jobs
 from benchbed.models.cost import forward_flops, parameter_count
@@ -106,7 +106,7 @@ def run_job(
     start = Start(collect_provenance(), datetime.now(UTC), time.perf_counter())
     _reset_peak_memory(device)
     execution = Execution(device, job.options.workers, job.options.micro_batch)
-    with seeded_torch(job.seed), _step_log(job, path) as log:
+    with seeded_torch(job.seed), _step_log(job, path) as log, _memory_told(job):
         protocol = job.protocol
         run = PREPARE[protocol.kind](
             protocol, loaded.backbone, root, seed=job.seed, limit=job.options.limit
@@ -182,6 +182,21 @@ def data_root(job: Job, say: Say = lambda line: None) -> Path:
     root = cached_world(world)
     say(f"  data: the embedded miniature world in {root}")
     return root
+
+
+@contextmanager
+def _memory_told(job: Job) -> Iterator[None]:
+    """Turn the allocator's complaint into the remedy."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        shown = job.options.micro_batch or job.protocol.training.batch_size
+        raise RunFailedError(
+            f"{job.describe()}: out of memory with {shown} pictures a pass;"
+            f" pass --micro-batch {max(1, shown // 2)} or fewer: the global batch stays"
+        ) from error
 
 
 def _record_path(job: Job, loaded: LoadedBackbone) -> Path:

@@ -4,10 +4,11 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchbed.errors import BenchbedError
+from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.jobs import Job, JobOptions, plan_jobs
 
 BACKBONES = (
@@ -60,6 +61,11 @@ def run_side_by_side(jobs: list[Job], processes: int) -> Iterator[Finished]:
         try:
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise RunFailedError(
+                "a run's process was killed, most likely for memory; finished records are kept:"
+                " free some memory, or go on with --processes 1"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

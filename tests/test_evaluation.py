@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchbed import evaluation
+from benchbed.data.world.writing import ensure_world
+from benchbed.errors import RunFailedError, UsageError
+from benchbed.jobs import JobOptions, plan_jobs
+from benchbed.records.store import read_rows
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "world"
+    ensure_world(root)
+    return root
+
+
+@pytest.fixture
+def job(world, tmp_path):
+    (job,) = plan_jobs(
+        "random:timm:resnet10t", ("imagenet-cls-mini",), arch=None, seeds=(0,), steps=2,
+        overrides=(), options=JobOptions(data_root=world, out=tmp_path, device="cpu", limit=20),
+    )  # fmt: skip
+    return job
+
+
+def test_a_record_holds_what_ran_and_its_rows(job, world):
+    outcome = evaluation.run_job(job)
+    record = outcome.record
+    assert (record.task, record.seed, record.training.steps) == ("imagenet-cls-mini", 0, 2)
+    assert record.arguments.resolved["data_root"] == str(world)
+    assert record.protocol.hash == job.protocol.hash()
+    assert record.backbone.flops_size == (96, 96)
+    assert record.cost.device_hours == pytest.approx(record.cost.wall_clock_s / 3600)
+    assert len(read_rows(outcome.path, "detail")) == 20
+
+
+def test_provenance_is_of_the_runs_start(job, monkeypatch):
+    order = []
+    collect, train = evaluation.collect_provenance, evaluation.train
+    monkeypatch.setattr(
+        evaluation, "collect_provenance", lambda: (order.append("provenance"), collect())[1]
+    )
+    monkeypatch.setattr(
+        evaluation, "train", lambda *a, **k: (order.append("train"), train(*a, **k))[1]
+    )
+    evaluation.run_job(job)
+    assert order == ["provenance", "train"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 9 GB")],
+)
+def test_too_little_memory_names_the_option_that_helps(job, monkeypatch, error, tmp_path):
+    def train(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(evaluation, "train", train)
+    with pytest.raises(RunFailedError, match=r"out of memory with 16 .* --micro-batch 8"):
+        evaluation.run_job(job)
+    assert not list(Path(tmp_path).rglob("*.json"))
+
+
+def test_another_failure_of_torch_is_not_called_a_lack_of_memory(job, monkeypatch):
+    def train(*arguments, **options):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(evaluation, "train", train)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        evaluation.run_job(job)
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "cpu:9:9"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(UsageError, match=f"--device {name}"):
+        evaluation.choose_device(name)
