@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -52,31 +53,46 @@ def run_side_by_side(jobs: list[Job], processes: int) -> Iterator[Finished]:
     """Run jobs in `processes` single-threaded processes; yields each as it ends.
 
     One thread a process keeps the cores busy: two small runs side by side finish sooner than the
-    same two runs on two threads each, one after the other.
+    same two runs on two threads each, one after the other. When the caller stops early, so do the
+    runs: records are written whole or not at all.
     """
     context = multiprocessing.get_context("spawn")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(_run, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise RunFailedError(
-                "a run's process was killed, most likely for memory; finished records are kept:"
-                " free some memory, or go on with --processes 1"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    others = multiprocessing.active_children()
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
+    futures = [pool.submit(_run, job) for job in jobs]
+    workers = [child for child in multiprocessing.active_children() if child not in others]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise RunFailedError(
+            "a run's process was killed, most likely for memory; finished records are kept:"
+            " free some memory, or go on with --processes 1"
+        ) from error
+    finally:
+        # an interrupted caller must not wait minutes for the runs under way
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.terminate()
 
 
-def _one_thread() -> None:
+def _start_worker() -> None:
+    """One thread, no Ctrl-C of its own, and no life after the parent's."""
     import signal
 
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(job: Job) -> Finished:

@@ -1,6 +1,9 @@
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +39,46 @@ def test_a_job_that_fails_is_reported_with_its_exit_code_and_the_rest_is_done(tm
     found = list(run_side_by_side(failing, processes=2))
     assert [(done.exit_code, done.skipped) for done in found] == [(2, False)] * 2
     assert all("--device cpu:9:9" in str(done.error) for done in found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_no_run_outlives_a_quickstart_that_was_stopped(tmp_path, number, code):
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchbed", "quickstart", "--out", "q"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 120
+        while len(workers := _workers_of(process.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert len(workers) >= 2
+        process.send_signal(number)
+        assert process.wait(timeout=20) == code
+    deadline = time.monotonic() + 20
+    while any(map(_is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(_is_alive, workers))
+
+
+def _workers_of(pid):
+    """Process ids of the runs' processes, known by the way multiprocessing spawns them."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            parent = re.search(r"^PPid:\s+(\d+)$", status.read_text(), re.MULTILINE)
+            command = status.with_name("cmdline").read_text()
+        except OSError:
+            continue
+        if parent and int(parent[1]) == pid and "spawn_main" in command:
+            found.append(int(status.parent.name))
+    return found
+
+
+def _is_alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
 
 
 @pytest.mark.slow

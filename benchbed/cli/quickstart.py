@@ -1,6 +1,7 @@
 """`benchbed quickstart`: rank the shipped backbones on the five mini tasks."""
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,9 +37,10 @@ def quickstart(
     typer.echo(f"miniature world: {cached_world(1)}")
     wanted = processes or min(8, os.cpu_count() or 1)
     finished = []
-    for number, done in enumerate(run_side_by_side(jobs, wanted), 1):
-        finished.append(done)
-        typer.echo(_line(number, len(jobs), done, start))
+    with closing(run_side_by_side(jobs, wanted)) as runs:
+        for number, done in enumerate(runs, 1):
+            finished.append(done)
+            typer.echo(_line(number, len(jobs), done, start))
     _show(out)
     seconds = time.perf_counter() - start
     skipped = sum(done.skipped for done in finished)
