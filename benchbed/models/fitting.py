@@ -29,7 +29,8 @@ PREFERRED = ("teacher", "state_dict_ema", "model_ema", "ema", "ema_model", "ema_
 """Containers and wrappers taken first when several fill the trunk equally: teachers and averaged
 weights are what DINO, iBOT, DINOv2 and timm evaluate themselves."""
 
-AVOIDED = ("student",)
+AVOIDED = ("student", "target_encoder")
+"""Taken last when several fit equally; I-JEPA's files are read at `encoder`, as timm reads them."""
 
 POSITION_NAMES = r"(?:^|\.)(?:pos_embed|pos_embedding|position_embeddings?)$"
 POSITION_TABLES = POSITION_NAMES + r"|relative_position_bias_table|rel_pos|pos_embed"
@@ -113,8 +114,8 @@ def best_fit(trunk: nn.Module, readings: list[Candidate]) -> tuple[Fit, str]:
     if not equals:
         return best, ""
     return best, (
-        f"{_place(best)} rather than {_place(equals[0])}, which fits as well: teachers and averaged"
-        " weights are what the sources evaluate"
+        f"{_place(best)} rather than {_place(equals[0])}, which fits as well: it is what the source"
+        " itself evaluates"
     )
 
 
@@ -204,7 +205,11 @@ def timm_filtered(trunk: nn.Module, tensors: Tensors) -> tuple[Tensors, tuple[st
         return None
     if not all(isinstance(value, Tensor) for value in made.values()):
         return None
-    changed = [n for n, v in made.items() if n in given and v.numel() != given[n].numel()]
+    own = {id(value) for value in given.values()}
+    changed = [
+        name for name, value in made.items()
+        if name in given and value.numel() != given[name].numel() and id(value) not in own
+    ]  # fmt: skip
     for name in changed:
         if not re.search(POSITION_TABLES, name):
             made[name] = given[name]

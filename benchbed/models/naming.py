@@ -210,6 +210,11 @@ def dinov2(tensors: Tensors) -> Tensors:
     return found
 
 
+def deit3(tensors: Tensors) -> Tensors:
+    """DeiT III's layer scales: `blocks.0.gamma_1` → `blocks.0.ls1.gamma`."""
+    return renamed(tensors, ((r"^(blocks\.\d+\.)gamma_([12])$", r"\1ls\2.gamma"),))
+
+
 PYCLS_BLOCK: Rules = (
     (r"^(s\d+\.b\d+\.)f\.([abc])\.", r"\1\2.conv."),
     (r"^(s\d+\.b\d+\.)f\.([abc])_bn\.", r"\1\2.bn."),
@@ -261,6 +266,7 @@ CONVERSIONS: dict[str, Conversion] = {
     "DINOv2 with registers": Conversion(("register_tokens", "cls_token", "pos_embed"), dinov2),
     "DINOv2 SwiGLU": Conversion(("blocks.0.mlp.w12.weight",), dinov2),
     "DINOv2 block chunks": Conversion(("blocks.0.0.norm1.weight",), dinov2),
+    "DeiT III": Conversion(("blocks.0.gamma_1", "pos_embed"), deit3),
     "pycls RegNet": Conversion(("stem.conv.weight", "s1.b1.f.a.weight"), pycls_regnet),
     "pycls ResNet": Conversion(("stem.conv.weight", "s1.b1.f.a.weight"), pycls_resnet),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """torch.save files: read by our own unpickler first, then by torch's restricted one.
 
 torch's `weights_only=True` runs no foreign code, but believes the sizes that a file claims. The
-first pass reads the pickle alone, with stand-ins for tensors, and compares its claims with the file.
+first pass reads the pickle alone, with stand-ins for tensors, and compares claims with the file.
 """
 
 import argparse
