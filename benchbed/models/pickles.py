@@ -96,7 +96,7 @@ class SafeUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Known:
         """The stand-in of a global on the list."""
-        full = f"{module}.{name}"
+        full = f"{'builtins' if module == '__builtin__' else module}.{name}"
         if full not in self._known:
             raise ForeignGlobalError(full)
         return self._known[full]

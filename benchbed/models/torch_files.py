@@ -93,6 +93,15 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tenso
     return TensorClaim()
 
 
+def _typed_tensor(
+    storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
+) -> TensorClaim:
+    """`_rebuild_tensor_v3` counts its storage in bytes."""
+    if not isinstance(storage, Storage):
+        raise UnsafePickleError("a tensor without its storage")
+    return _tensor(Storage(storage.numel // _element_type(dtype).itemsize), offset, size, stride)
+
+
 def _parameter(data: Any, *_: Any) -> TensorClaim:
     if not isinstance(data, TensorClaim):
         raise UnsafePickleError("a parameter without a tensor")
@@ -122,6 +131,7 @@ TORCH_GLOBALS: dict[str, Callable[..., Any]] = {
     **PLAIN_GLOBALS,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _typed_tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch.nn.parameter.Parameter": _parameter,
