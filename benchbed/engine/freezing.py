@@ -1,6 +1,7 @@
 """Which parts of a backbone stay fixed, and how its batch norms behave, by protocol."""
 
-from torch import nn
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import distributed, nn
 
 from benchbed.models.backbone import Backbone
 from benchbed.specs.training import Training
@@ -19,6 +20,18 @@ def frozen_norms(backbone: Backbone, training: Training) -> list[nn.Module]:
             for module in modules
         ]
     return [norm for root in roots for norm in root.modules() if isinstance(norm, BATCH_NORMS)]
+
+
+def synchronise(backbone: Backbone, training: Training) -> None:
+    """Make the trunk's batch norms share their statistics, where the protocol says `sync`.
+
+    Only where several processes train together; a single one trains plain batch norms, which is
+    the same. Parameters and statistics stay the same objects. timm's conversion keeps the
+    activation that its batch norms carry, which torch's own would drop.
+    """
+    several = distributed.is_available() and distributed.is_initialized()
+    if training.batch_norm == "sync" and several and distributed.get_world_size() > 1:
+        backbone.trunk = convert_sync_batchnorm(backbone.trunk)  # type: ignore[no-untyped-call]
 
 
 def freeze(backbone: Backbone, training: Training) -> None:

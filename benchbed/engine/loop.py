@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchbed.engine.batches import ShuffledBatches, training_loader
 from benchbed.engine.finetune import Evaluation, FineTune, to_device
-from benchbed.engine.freezing import freeze, set_train_mode
+from benchbed.engine.freezing import freeze, set_train_mode, synchronise
 from benchbed.engine.optimiser import build_optimiser, parameter_groups
 from benchbed.engine.schedule import ResolvedSchedule, resolve_schedule
 from benchbed.errors import BenchbedError, RunFailedError
@@ -86,6 +86,7 @@ def train(
     model.to(device)
     # tensor cores want this layout; on a CPU depthwise convolutions take 0.6 of the time in it
     model.to(memory_format=torch.channels_last)
+    synchronise(backbone, training)
     freeze(backbone, training)
     set_train_mode(model, backbone, training)
     optimiser = build_optimiser(

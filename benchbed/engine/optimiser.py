@@ -16,28 +16,31 @@ def parameter_groups(model: nn.Module, backbone: Backbone, spec: Optimiser) -> l
     """Split trainable parameters by learning rate and weight decay.
 
     Backbone layer group i of n has lr scaled by ``layer_decay ** (n - 1 - i)`` (timm
-    `optim/_param_groups.py`), everything else by `head_lr_factor`; 1-D parameters (norms, biases)
-    get `norm_weight_decay`. Each group carries its full rate as `base_lr`.
+    `optim/_param_groups.py`), everything else by `head_lr_factor`, the layers that complete the
+    pyramid included. 1-D parameters (norms, biases) and those that the backbone exempts (positions,
+    tokens) get `norm_weight_decay`. Each group carries its full rate as `base_lr`.
     """
     layers = backbone.layer_groups()
     scales = [(spec.layer_decay or 1.0) ** (len(layers) - 1 - i) for i in range(len(layers))]
-    in_backbone = {id(parameter) for parameter in backbone.parameters()}
-    head = [p for p in model.parameters() if id(p) not in in_backbone]
+    in_trunk = {id(parameter) for layer in layers for parameter in layer}
+    head = [p for p in model.parameters() if id(p) not in in_trunk]
+    exempt = backbone.no_decay()
     groups: list[ParameterGroup] = []
     for parameters, scale in [*zip(layers, scales, strict=True), (head, spec.head_lr_factor or 1)]:
-        groups += _split_by_decay(parameters, spec, spec.lr * scale)
+        groups += _split_by_decay(parameters, exempt, spec, spec.lr * scale)
     return _merge_equal(groups)
 
 
 def _split_by_decay(
-    parameters: Iterable[nn.Parameter], spec: Optimiser, lr: float
+    parameters: Iterable[nn.Parameter], exempt: set[int], spec: Optimiser, lr: float
 ) -> list[ParameterGroup]:
     trainable = [p for p in parameters if p.requires_grad]
+    spared = {id(p) for p in trainable if p.ndim <= 1 or id(p) in exempt}
     return [
         {"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": decay}
         for chosen, decay in (
-            ([p for p in trainable if p.ndim > 1], spec.weight_decay),
-            ([p for p in trainable if p.ndim <= 1], spec.norm_weight_decay),
+            ([p for p in trainable if id(p) not in spared], spec.weight_decay),
+            ([p for p in trainable if id(p) in spared], spec.norm_weight_decay),
         )
         if chosen
     ]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from benchbed.models.decay import no_decay_names
+
 PYRAMID_STRIDES = (4, 8, 16, 32)
 
 
@@ -25,14 +27,25 @@ class Backbone(nn.Module):
     """A trunk that yields a feature pyramid and a pooled embedding; knows nothing of any task.
 
     Images are float RGB in [0, 1], (N, 3, H, W); the backbone applies its own pixel convention.
+    Everything beside the trunk (the layers of `levels`) is randomly initialised and counts as
+    head.
     """
 
+    trunk: nn.Module
+    """The source's own network; its state dict is what a checkpoint must fill."""
     channels: tuple[int, int, int, int]
     """Channels of the four maps."""
     strides: tuple[int, int, int, int]
     """Strides of the four maps: (4, 8, 16, 32), or (4, 8, 8, 8) at output stride 8."""
+    made: tuple[str, ...] = ()
+    """Maps that are not the trunk's own: `"4 from 16"` is the stride-4 one, made from the trunk's
+    map of 16-pixel cells. Empty where all four are the trunk's, untouched."""
     embedding_dim: int
     convention: PixelConvention
+
+    @abstractmethod
+    def trunk_maps(self, images: Tensor) -> list[Tensor]:
+        """The trunk's own maps (N, C, h, w), fine to coarse, as the source computes them."""
 
     @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
@@ -44,7 +57,7 @@ class Backbone(nn.Module):
 
     @abstractmethod
     def stages(self) -> list[list[nn.Parameter]]:
-        """Five lists of parameters (stem, stage 1 … stage 4), a partition of `parameters()`."""
+        """Five lists of parameters (stem, stage 1 … stage 4), a partition of the trunk's."""
 
     @abstractmethod
     def stage_modules(self) -> list[list[nn.Module]]:
@@ -52,11 +65,19 @@ class Backbone(nn.Module):
 
     @abstractmethod
     def layer_groups(self) -> list[list[nn.Parameter]]:
-        """Parameters from input to output for layer-wise lr decay; a partition."""
+        """The trunk's parameters from input to output for layer-wise lr decay; a partition."""
 
     @abstractmethod
     def dilate(self, output_stride: int) -> int:
-        """Reduce the trunk's output stride to 8 or 16 where it can; returns the stride reached."""
+        """Reduce the output stride to 8 or 16 where it can; returns the stride reached.
+
+        To be called before any head is built on `channels` and `strides`, which may change.
+        """
+
+    def no_decay(self) -> set[int]:
+        """`id` of the trunk parameters without weight decay besides the 1-D ones."""
+        names = no_decay_names(self.trunk)
+        return {id(p) for name, p in self.trunk.named_parameters() if name in names}
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Same as `features`, so that hooks and DDP work."""

@@ -1,104 +1,153 @@
 """timm architectures as Backbones."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import timm
 import torch
 from timm.models import group_parameters
+from timm.models._registry import _model_to_module
 from torch import Tensor, nn
 
 from benchbed.errors import UsageError
-from benchbed.models.backbone import PYRAMID_STRIDES, Backbone, PixelConvention
-from benchbed.models.dilation import dilate_stages, restore
-from benchbed.models.stages import module_stages, stage_leaves, stage_parameters
+from benchbed.models.backbone import PYRAMID_STRIDES, PixelConvention
+from benchbed.models.levels import OwnMap
+from benchbed.models.pyramid import PyramidBackbone
+from benchbed.models.stages import are_stage_closers, block_layers
+from benchbed.models.timm_sizes import (
+    FREE_THOUGH_FLAGGED,
+    MULTIPLES_OF_OWN_SIZE,
+    REFUSED,
+    SIZE_OPTIONS,
+    UNPADDED_STARTS,
+)
 
-PROBE_SIZE = 64
+BLOCK = re.compile(r"\w+\.\d+(\.blocks)?\.\d+(?=\.)")
+"""A block of the modules that declare no layers: PiT, the MetaFormers, CSATv2."""
 
 
-class TimmBackbone(Backbone):
-    """A hierarchical timm network: its own stages are the pyramid."""
+class TimmBackbone(PyramidBackbone):
+    """A timm network by its own `forward_intermediates`."""
 
     trunk: Any
 
     def __init__(self, name: str, trunk: Any, convention: PixelConvention) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.convention = convention
+        super().__init__(f"timm:{name}", trunk, convention)
+        module = timm_module(name)
+        if module in REFUSED:
+            raise UsageError(f"timm:{name} yields no feature pyramid: {REFUSED[module]}")
+        side = int(trunk.pretrained_cfg["input_size"][-1])
+        if _is_fixed(module, trunk.pretrained_cfg):
+            self._only_size = (side, side)
         info = trunk.feature_info
-        reductions = [entry["reduction"] for entry in info]
-        if any(stride not in reductions for stride in PYRAMID_STRIDES):
-            raise UsageError(
-                f"timm:{name} yields maps at strides {reductions}, not at 4, 8, 16 and 32;"
-                " choose a hierarchical architecture"
-            )
-        self._indices = [
-            len(reductions) - 1 - reductions[::-1].index(stride) for stride in PYRAMID_STRIDES
-        ]
-        self.channels = four(info[i]["num_chs"] for i in self._indices)
-        self.strides = PYRAMID_STRIDES
+        self._indices, own = _own_maps(info, UNPADDED_STARTS.get(module))
+        if own[0].start is None:
+            jump = max(entry.jump for entry in own)
+            self._settle(own, [side] if module in MULTIPLES_OF_OWN_SIZE else [jump, side])
+        self._is_choosy = own[0].start is not None or self._unit == side
         self.embedding_dim = int(getattr(trunk, "head_hidden_size", trunk.num_features))
         stem = [entry["module"] for entry in info if entry["reduction"] < PYRAMID_STRIDES[0]]
-        closers = stem[-1:] + [info[i]["module"] for i in self._indices]
-        self._stages = module_stages(trunk, closers, stem_closes=bool(stem))
+        stages = _stage_modules(trunk, [info[i]["module"] for i in self._indices])
+        with_stem = are_stage_closers(trunk, stem[-1:] + stages)
+        self._complete(own, stem[-1:] * with_stem + stages, stem_closes=bool(stem) and with_stem)
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """See Backbone."""
+    def own_maps(self, x: Tensor) -> list[Tensor]:
+        """See PyramidBackbone."""
         maps: list[Tensor] = self.trunk.forward_intermediates(
-            self.normalise(images), indices=self._indices, intermediates_only=True, stop_early=True
+            x, indices=self._indices, intermediates_only=True, **self._early()
         )
         return maps
 
+    def _early(self) -> dict[str, bool]:
+        return {"stop_early": True}
+
     def embedding(self, images: Tensor) -> Tensor:
         """See Backbone."""
-        maps = self.trunk.forward_features(self.normalise(images))
+        maps = self.trunk.forward_features(self.prepared(images))
         pooled: Tensor = self.trunk.forward_head(maps, pre_logits=True)
         return pooled
 
-    def stages(self) -> list[list[nn.Parameter]]:
-        """See Backbone."""
-        return stage_parameters(self.trunk, self._stages)
-
-    def stage_modules(self) -> list[list[nn.Module]]:
-        """See Backbone."""
-        return stage_leaves(self.trunk, self._stages)
-
-    def layer_groups(self) -> list[list[nn.Parameter]]:
-        """See Backbone; timm's own `group_matcher`."""
+    def layer_names(self) -> list[list[str]]:
+        """See PyramidBackbone; timm's own `group_matcher` where the network has one."""
+        if not hasattr(self.trunk, "group_matcher"):
+            return block_layers(self.trunk, BLOCK)
         groups = group_parameters(self.trunk, self.trunk.group_matcher(coarse=False))
-        by_name = dict(self.trunk.named_parameters())
-        return [
-            [by_name[name] for name in names if name in by_name]
-            for _, names in sorted(groups.items())
-        ]
+        known = {name for name, _ in self.trunk.named_parameters()}
+        layers = [[n for n in names if n in known] for _, names in sorted(groups.items())]
+        return [names for names in layers if names]
 
-    def dilate(self, output_stride: int) -> int:
-        """See Backbone; falls back to 32 where the strides are not plain convolutions'."""
-        before = dilate_stages(self.trunk, self._stages, output_stride)
-        wanted = four(min(stride, output_stride) for stride in PYRAMID_STRIDES)
-        if probe_strides(self) == wanted:
-            self.strides = wanted
-            return output_stride
-        restore(before)
-        return self.strides[-1]
-
-
-def four(values: Iterable[int]) -> tuple[int, int, int, int]:
-    """Exactly four values as a tuple."""
-    a, b, c, d = values
-    return a, b, c, d
+    def _rebuild_dilated(self, own: Sequence[OwnMap], target: int) -> bool:
+        trunk = _timm_dilated(self.name.removeprefix("timm:"), self.trunk, target)
+        if trunk is None:
+            return False
+        before, self.trunk = self.trunk, trunk
+        if self._has_sizes(own, self._probe_size):
+            self._set_stages()
+            return True
+        self.trunk = before
+        return False
 
 
-def probe_strides(backbone: Backbone) -> tuple[int, ...]:
-    """Strides of the four maps, seen on one forward pass at 64 x 64."""
-    training = {name: module.training for name, module in backbone.named_modules()}
-    backbone.eval()
-    device = next(backbone.parameters()).device
-    with torch.no_grad():
-        maps = backbone.features(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE, device=device))
-    for name, module in backbone.named_modules():
-        module.training = training[name]
-    return tuple(PROBE_SIZE // level.shape[-1] for level in maps)
+def timm_module(name: str) -> str:
+    """The timm module that an architecture comes from, empty if timm has no such name."""
+    return _model_to_module.get(name.split(".")[0], "")
+
+
+def _is_fixed(module: str, config: Any) -> bool:
+    flagged = bool(config.get("fixed_input_size", False))
+    return flagged and module not in SIZE_OPTIONS and module not in FREE_THOUGH_FLAGGED
+
+
+def _own_maps(
+    info: Any, starts: tuple[float, float, float, float] | None
+) -> tuple[list[int], list[OwnMap]]:
+    """Indices and facts of the last map at each pyramid stride, fine to coarse.
+
+    A stride that is no power of two (patches of 7 or 14 pixels) stands for the nearest one.
+    """
+    chosen: dict[int, int] = {}
+    for index, entry in enumerate(info):
+        nearest = min(PYRAMID_STRIDES, key=lambda s: abs(s - entry["reduction"]))
+        if PYRAMID_STRIDES[0] <= entry["reduction"] <= PYRAMID_STRIDES[-1]:
+            chosen[nearest] = index
+    own = [
+        OwnMap(
+            stride,
+            int(info[chosen[stride]]["num_chs"]),
+            int(info[chosen[stride]]["reduction"]),
+            starts[PYRAMID_STRIDES.index(stride)] if starts else None,
+        )
+        for stride in sorted(chosen)
+    ]
+    return [chosen[stride] for stride in sorted(chosen)], own
+
+
+def _stage_modules(trunk: nn.Module, declared: list[str]) -> list[str]:
+    """The declared module names; where they do not exist, the trunk's list of four stages."""
+    if are_stage_closers(trunk, declared):
+        return declared
+    for name, child in trunk.named_children():
+        is_list = isinstance(child, nn.ModuleList | nn.Sequential)
+        if is_list and name in ("stages", "blocks") and len(list(child.children())) == 4:
+            return [f"{name}.{place}" for place in range(4)]
+    return declared
+
+
+def _timm_dilated(name: str, trunk: nn.Module, target: int) -> nn.Module | None:
+    """timm's own network at an output stride, with the trunk's weights; None if it has none."""
+    state = trunk.state_dict()
+    first = next(trunk.parameters())
+    with torch.random.fork_rng():
+        try:
+            dilated: nn.Module = timm.create_model(name, num_classes=0, output_stride=target)
+        except (TypeError, AssertionError, ValueError, NotImplementedError, RuntimeError):
+            return None
+    shapes = {key: value.shape for key, value in dilated.state_dict().items()}
+    if shapes != {key: value.shape for key, value in state.items()}:
+        return None
+    dilated.load_state_dict(state)
+    return dilated.to(first.device, first.dtype).train(trunk.training)
 
 
 def timm_names() -> list[str]:
@@ -111,7 +160,8 @@ def build_timm(name: str, pretrained: bool = False) -> tuple[nn.Module, PixelCon
 
     Weights are downloaded only when `pretrained`.
     """
-    trunk = timm.create_model(name, pretrained=pretrained, num_classes=0)
+    options = SIZE_OPTIONS.get(timm_module(name), {})
+    trunk = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     config: Any = trunk.pretrained_cfg
     convention = PixelConvention("RGB", tuple(config["mean"]), tuple(config["std"]))
     return trunk, convention

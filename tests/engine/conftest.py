@@ -26,6 +26,10 @@ class TinyBackbone(Backbone):
                 )
             )
         self.blocks = nn.ModuleList(layers)
+        self.trunk = self.blocks
+
+    def trunk_maps(self, images: Tensor) -> list[Tensor]:
+        return self.features(images)
 
     def features(self, images: Tensor) -> list[Tensor]:
         maps = []
