@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchbed.models.naming import CONVERSIONS, Tensors
+from benchbed.models.naming import CONVERSIONS, Conversion, Tensors
 
 PREFIXES = (
     "module.", "_orig_mod.", "model.", "base_model.", "backbone.", "body.", "bottom_up.",
@@ -24,6 +24,9 @@ PREFIXES = (
 """Wrappers seen in the wild; stripped from the front only, in any order and nesting."""
 
 MAX_NESTING = 6
+MAX_PREFIXES = 64
+MAX_CONTAINERS = 64
+"""Far above any real file; a made-up one could otherwise keep the search busy for ever."""
 
 PREFERRED = ("teacher", "state_dict_ema", "model_ema", "ema", "ema_model", "ema_state_dict")
 """Containers and wrappers taken first when several fill the trunk equally: teachers and averaged
@@ -78,16 +81,27 @@ def trunk_state(trunk: nn.Module) -> Tensors:
 def candidates(found: Mapping[str, Tensors]) -> list[Candidate]:
     """Every container under every prefix and every conversion whose marks it has."""
     result = []
-    for container, tensors in found.items():
+    largest = sorted(found, key=lambda name: -len(found[name]))[:MAX_CONTAINERS]
+    for container in (name for name in found if name in largest):
+        tensors = found[container]
         for prefix in prefixes(tensors):
             inside = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
             outside = tuple(k for k in tensors if not k.startswith(prefix))
-            result += [
-                Candidate(container, prefix, name, conversion.convert(inside), outside)
-                for name, conversion in CONVERSIONS.items()
-                if conversion.fits(inside)
-            ]
+            for name, conversion in CONVERSIONS.items():
+                converted = _converted(conversion, inside)
+                if converted is not None:
+                    result.append(Candidate(container, prefix, name, converted, outside))
     return result
+
+
+def _converted(conversion: Conversion, tensors: Tensors) -> Tensors | None:
+    if not conversion.fits(tensors):
+        return None
+    try:
+        return conversion.convert(tensors)
+    except (RuntimeError, IndexError, TypeError):
+        # shapes that the convention never has: the unconverted reading stays
+        return None
 
 
 def prefixes(names: Iterable[str]) -> list[str]:
@@ -95,7 +109,7 @@ def prefixes(names: Iterable[str]) -> list[str]:
     every = list(names)
     found = [""]
     for prefix in found:
-        if prefix.count(".") <= MAX_NESTING:
+        if prefix.count(".") <= MAX_NESTING and len(found) < MAX_PREFIXES:
             longer = (prefix + step for step in PREFIXES)
             found += [p for p in longer if p not in found and any(k.startswith(p) for k in every)]
     return found

@@ -70,8 +70,8 @@ def test_safetensors_are_read_whatever_their_suffix(tmp_path):
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_plain_pickles_of_arrays_are_read(tmp_path, protocol):
     arrays = {"w": np.arange(6, dtype=np.float32).reshape(2, 3),
-              "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "big": np.arange(3, dtype=">f4"),
-              "n": np.int64(3)}  # fmt: skip
+              "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+              "big": np.arange(3, dtype=">f4"), "n": np.int64(3)}  # fmt: skip
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": arrays}, protocol=protocol))
     read = read_checkpoint(tmp_path / "a.pkl")["model"]
     for name in ("w", "f", "big"):
