@@ -94,7 +94,11 @@ def run_job(
     """
     device = choose_device(job.options.device)
     loaded = build(
-        job.backbone, arch=job.arch, seed=job.seed, allow_partial=job.options.allow_partial
+        job.backbone,
+        arch=job.arch,
+        seed=job.seed,
+        allow_partial=job.options.allow_partial,
+        say=say,
     )
     path = _record_path(job, loaded)
     done = find_record(path)
@@ -274,7 +278,11 @@ def _backbone_facts(loaded: LoadedBackbone, run: FineTune, flops: int) -> Backbo
         parameters=parameter_count(loaded.backbone),
         flops=flops,
         flops_size=run.example_size,
-        notes={"channels": loaded.backbone.channels, "strides": loaded.backbone.strides},
+        notes={
+            "channels": loaded.backbone.channels,
+            "strides": loaded.backbone.strides,
+            **loaded.notes,
+        },
     )
 
 

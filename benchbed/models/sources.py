@@ -1,159 +1,176 @@
-"""From what a user calls a backbone to a loaded Backbone."""
+"""From what a user calls a backbone to a loaded Backbone: the one door."""
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from benchbed.errors import CheckpointError, UsageError, nearest_name_hint
-from benchbed.models.audit import LoadAudit, load_into
-from benchbed.models.backbone import Backbone, PixelConvention
+from benchbed.errors import CheckpointError, UsageError
+from benchbed.models.architectures import full_name, initialised, is_architecture
+from benchbed.models.backbone import PixelConvention
 from benchbed.models.checkpoint import containers, file_sha256, read_checkpoint
-from benchbed.models.timm_trunk import TimmBackbone, build_timm, timm_names
-from benchbed.models.torchvision_trunk import (
-    TorchvisionBackbone,
-    build_torchvision,
-    torchvision_names,
-)
+from benchbed.models.factory import factory_facts, factory_id, is_factory
+from benchbed.models.hf_folder import is_hf_folder
+from benchbed.models.hub import load_from_hub
+from benchbed.models.loaded import LoadedBackbone, Say, fill_trunk, silent
+from benchbed.models.run_folder import CARD, is_run_folder, read_run_folder
+from benchbed.models.state_hash import state_sha256
 from benchbed.specs.card import Card, card_files, load_card
 
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl")
+__all__ = ["LoadedBackbone", "build"]
 
-OFFLINE_WAY = (
-    "on a machine without network put the file into the cache ($HF_HOME for timm, $TORCH_HOME for"
-    " torchvision) or pass the file itself: --backbone FILE --arch NAME"
-)
-
-
-@dataclass(frozen=True)
-class LoadedBackbone:
-    """A backbone ready to be fine-tuned, and where it came from."""
-
-    backbone: Backbone
-    id: str
-    source: str
-    checkpoint_sha256: str | None
-    audit: LoadAudit | None
-    """None for random initialisation and for weights that the library itself loaded strictly."""
-    partial: bool
-    convention: PixelConvention
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pth.tar", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl",
+                       ".pyth", ".npz")  # fmt: skip
+CARD_SUFFIXES = (".yaml", ".yml")
 
 
 def build(
-    source: str, *, arch: str | None = None, seed: int = 0, allow_partial: bool = False
+    source: str,
+    *,
+    arch: str | None = None,
+    seed: int = 0,
+    allow_partial: bool = False,
+    say: Say = silent,
 ) -> LoadedBackbone:
-    """Build a backbone from a card id, a library name or a checkpoint file.
+    """Build a backbone from whatever a user may call one.
 
     Args:
-        source: a card's id; `timm:NAME`, `torchvision:NAME` or a bare NAME (pretrained weights
-            from the library's hub); `random:` before any of these for random initialisation; or
-            a checkpoint file, with `arch`.
-        arch: architecture of a checkpoint file, `timm:NAME`, `torchvision:NAME` or NAME.
-        seed: of random initialisation.
+        source: a card's id; a card file; `timm:NAME`, `torchvision:NAME` or a bare NAME
+            (pretrained weights from the library's hub); `random:` before any of these for random
+            initialisation; a folder (a benchbed run or a Hugging Face model); `module:factory`,
+            which runs the user's own code; or a checkpoint file, with `arch`.
+        arch: architecture of a checkpoint file, `timm:NAME`, `torchvision:NAME`, NAME or
+            `module:factory`.
+        seed: of random initialisation, also of what a pyramid adds to a pretrained trunk.
         allow_partial: accept a load whose audit finds faults.
+        say: told in one line before anything is downloaded.
 
     Raises:
-        UsageError: unknown name, or a checkpoint without `arch`.
+        UsageError: unknown name, a checkpoint without `arch`, or a factory that fails.
         CheckpointError: the weights cannot be had, are unsafe, or do not fill the architecture.
     """
     cards = card_files()
+    path = Path(source)
+    if arch is not None and not _looks_like_file(source):
+        raise UsageError(f"--arch goes with a checkpoint file, and {source!r} is no file here")
     if source in cards:
         return _from_card(load_card(cards[source]), cards[source].parent, seed, allow_partial)
+    if _is_folder(source):
+        return _from_folder(path, seed, allow_partial)
+    if path.suffix in CARD_SUFFIXES:
+        loaded = _from_card(load_card(path), path.parent, seed, allow_partial)
+        return replace(loaded, source=str(path))
+    if is_factory(source):
+        return _from_factory(source)
     if _looks_like_file(source):
-        return _from_file(Path(source), arch, seed, allow_partial)
-    if arch is not None:
-        raise UsageError(f"--arch goes with a checkpoint file, and {source!r} is no file here")
+        return _from_file(path, arch, seed, allow_partial)
     if source.startswith("random:"):
-        name = _architecture(source.removeprefix("random:"))
-        backbone = _initialised(name, seed, None)
-        return LoadedBackbone(backbone, f"random:{name}", source, None, None, False,
-                              backbone.convention)  # fmt: skip
-    return _from_hub(_architecture(source), source)
+        return _random(source, seed)
+    return load_from_hub(full_name(source), seed=seed, allow_partial=allow_partial, say=say)
 
 
 def _looks_like_file(source: str) -> bool:
     path = Path(source)
+    if path.is_dir():
+        return False
     return path.is_file() or path.suffix in CHECKPOINT_SUFFIXES or source.startswith((".", "/"))
 
 
-def _architecture(name: str) -> str:
-    """`library:NAME` of a known architecture; timm is looked at first for bare names."""
-    known = {"timm": set(timm_names()), "torchvision": set(torchvision_names())}
-    library, separator, bare = name.partition(":")
-    if not separator:
-        library, bare = next((lib for lib in known if name in known[lib]), ""), name
-    if library in known and (bare in known[library] or _is_tagged(library, bare, known["timm"])):
-        return f"{library}:{bare}"
-    every = [*card_files(), *known["torchvision"], *known["timm"]]
-    hint = nearest_name_hint(bare, every)
-    raise UsageError(
-        f"unknown backbone {name!r}.{hint} Give a card (`benchbed backbones list`), timm:NAME,"
-        " torchvision:NAME, random:NAME, or a checkpoint file with --arch"
+def _is_folder(source: str) -> bool:
+    path = Path(source)
+    readable = path.is_dir() and (is_run_folder(path) or is_hf_folder(path))
+    if readable and is_architecture(source):
+        raise UsageError(
+            f"{source}: both a folder here and an architecture; write ./{source} for the folder or"
+            f" {full_name(source)} for the library's weights"
+        )
+    if path.is_dir() and not readable and not is_architecture(source):
+        raise UsageError(
+            f"{source}: the folder has neither {CARD} (a benchbed run) nor config.json"
+            " (a Hugging Face model); pass a checkpoint file with --arch"
+        )
+    return readable
+
+
+def _from_folder(folder: Path, seed: int, allow_partial: bool) -> LoadedBackbone:
+    if is_run_folder(folder):
+        loaded = _from_card(read_run_folder(folder), folder, seed, allow_partial)
+        return replace(loaded, source=f"run folder {folder}")
+    from benchbed.models.hf_trunk import load_hf_folder
+
+    return load_hf_folder(folder, seed=seed, allow_partial=allow_partial)
+
+
+def _random(source: str, seed: int) -> LoadedBackbone:
+    asked = source.removeprefix("random:")
+    if is_factory(asked):
+        raise UsageError(
+            f"{source}: what a factory returns is its own affair; drop `random:` and let the"
+            " factory initialise at random"
+        )
+    name = full_name(asked)
+    backbone = initialised(name, seed)
+    return LoadedBackbone(
+        backbone, f"random:{name}", source, None, None, False, backbone.convention
     )
 
 
-def _is_tagged(library: str, bare: str, names: set[str]) -> bool:
-    return library == "timm" and bare.split(".")[0] in names
-
-
-def _trunk(name: str, pretrained: bool = False) -> tuple[nn.Module, PixelConvention]:
-    library, _, bare = name.partition(":")
-    build = build_timm if library == "timm" else build_torchvision
-    return build(bare, pretrained)
-
-
-def _wrap(name: str, trunk: nn.Module, convention: PixelConvention) -> Backbone:
-    library, _, bare = name.partition(":")
-    kind = TimmBackbone if library == "timm" else TorchvisionBackbone
-    try:
-        return kind(bare, trunk, convention)
-    except (AttributeError, TypeError, AssertionError, RuntimeError) as error:
-        raise UsageError(f"{name} cannot yield a feature pyramid: {error}") from error
-
-
-def _initialised(name: str, seed: int, convention: PixelConvention | None) -> Backbone:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        trunk, own = _trunk(name)
-    return _wrap(name, trunk, convention or own)
-
-
-def _from_hub(name: str, source: str) -> LoadedBackbone:
-    try:
-        trunk, convention = _trunk(name, pretrained=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{name}: pretrained weights could not be had ({reason}); {OFFLINE_WAY}"
-        ) from error
-    backbone = _wrap(name, trunk, convention)
-    return LoadedBackbone(backbone, name, source, None, None, False, convention)
+def _from_factory(name: str) -> LoadedBackbone:
+    """The factory's own weights; drawn from seed 0 whatever the run's, so that they are one."""
+    backbone = initialised(name, seed=0)
+    return LoadedBackbone(
+        backbone=backbone,
+        id=factory_id(name),
+        source=name,
+        checkpoint_sha256=state_sha256(backbone.trunk),
+        audit=None,
+        partial=False,
+        convention=backbone.convention,
+        notes={"sha256_of": "the state dict that the factory returned"} | factory_facts(name),
+    )
 
 
 def _from_file(path: Path, arch: str | None, seed: int, allow_partial: bool) -> LoadedBackbone:
     if arch is None:
         raise UsageError(f"{path}: a checkpoint file needs --arch, e.g. --arch timm:resnet50")
-    name = _architecture(arch)
-    backbone = _initialised(name, seed, None)
-    return _filled(backbone, path, path.stem, str(path), name, allow_partial, file_sha256(path))
+    name = arch if is_factory(arch) else full_name(arch)
+    backbone = initialised(name, seed)
+    sha256 = file_sha256(path)
+    found = containers(read_checkpoint(path))
+    audit = fill_trunk(backbone, found, label=str(path), arch=name, allow_partial=allow_partial)
+    shown = factory_id(name) if is_factory(name) else name
+    return LoadedBackbone(
+        backbone=backbone,
+        # one file can fill several architectures (other padding or epsilon): each is an entry
+        id=f"{path.stem}@{shown}",
+        source=str(path),
+        checkpoint_sha256=sha256,
+        audit=audit,
+        partial=bool(audit.faults()),
+        convention=backbone.convention,
+        notes={"arch": name} | (factory_facts(name) if is_factory(name) else {}),
+    )
 
 
 def _from_card(card: Card, folder: Path, seed: int, allow_partial: bool) -> LoadedBackbone:
     pixels = card.pixels
     convention = PixelConvention(pixels.order, pixels.mean, pixels.std, pixels.scale)
-    backbone = _initialised(card.arch, seed, convention)
+    backbone = initialised(card.arch, seed, convention)
     source = f"card:{card.id}"
+    notes = {"arch": card.arch, "weights": card.source, "licence": card.licence}
     if card.weights == "random":
-        return LoadedBackbone(backbone, card.id, source, None, None, False, convention)
+        return LoadedBackbone(backbone, card.id, source, None, None, False, convention, notes)
     path = _card_file(card, folder)
     sha256 = file_sha256(path)
     if sha256 != card.sha256:
         raise CheckpointError(
             f"{path}: sha256 is {sha256}, card {card.id} says {card.sha256}; it is another file"
         )
-    return _filled(backbone, path, card.id, source, card.arch, allow_partial, sha256)
+    audit = fill_trunk(
+        backbone, containers(read_checkpoint(path)), label=str(path), arch=card.arch,
+        allow_partial=allow_partial,
+    )  # fmt: skip
+    partial = bool(audit.faults())
+    return LoadedBackbone(backbone, card.id, source, sha256, audit, partial, convention, notes)
 
 
 def _card_file(card: Card, folder: Path) -> Path:
@@ -166,28 +183,3 @@ def _card_file(card: Card, folder: Path) -> Path:
             f" run: pip install {card.install}"
         )
     return Path(next(iter(found.submodule_search_locations))) / str(card.file)
-
-
-def _filled(
-    backbone: Backbone,
-    path: Path,
-    identity: str,
-    source: str,
-    arch: str,
-    allow_partial: bool,
-    sha256: str,
-) -> LoadedBackbone:
-    trunk: nn.Module = backbone.trunk  # type: ignore[assignment]
-    try:
-        audit = load_into(trunk, containers(read_checkpoint(path)))
-    except CheckpointError as error:
-        message = str(error)
-        raise CheckpointError(message if str(path) in message else f"{path}: {message}") from error
-    faults = audit.faults()
-    if faults and not allow_partial:
-        raise CheckpointError(
-            f"{path}: does not fit {arch}: {'; '.join(faults)}."
-            " Check --arch, or pass --allow-partial to run it marked as partial"
-        )
-    convention = backbone.convention
-    return LoadedBackbone(backbone, identity, source, sha256, audit, bool(faults), convention)

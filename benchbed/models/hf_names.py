@@ -1,0 +1,79 @@
+"""Tensor names of Hugging Face model files, across the generations of `transformers`.
+
+transformers 5 renamed many modules (`encoder.layer.0.attention.attention.query` became
+`layers.0.attention.q_proj`), yet published files, and what `save_pretrained` writes, keep the older
+names. Both are brought to one form, the file's and the trunk's, and meet there.
+"""
+
+import re
+
+from torch import Tensor
+
+BASE_PREFIXES = ("vit.", "dinov2.", "dinov2_with_registers.", "swin.", "swinv2.", "convnext.",
+                 "convnextv2.", "resnet.")  # fmt: skip
+"""`base_model_prefix` of the supported families: the trunk's name inside a model with a head."""
+
+RULES = (
+    (r"^(encoder\.)?layers?\.(\d+)\.(?!blocks\.|downsample\.)", r"encoder.layer.\2."),
+    (r"\.attention\.(attention|self)\.", ".attention."),
+    (r"\.attention\.relative_position_bias\.", ".attention."),
+    (r"\.attention\.(query|q_proj)\.", ".attention.q."),
+    (r"\.attention\.(key|k_proj)\.", ".attention.k."),
+    (r"\.attention\.(value|v_proj)\.", ".attention.v."),
+    (r"\.attention\.(output\.dense|o_proj)\.", ".attention.o."),
+    (r"\.(intermediate\.dense|mlp\.fc1)\.", ".fc1."),
+    (r"\.(output\.dense|mlp\.fc2)\.", ".fc2."),
+    (r"\.mlp\.(weights_out|down_proj)\.", ".mlp.out."),
+)
+"""Applied in this order; transformers 5.24 (`conversion_mapping.py`) against its model classes."""
+
+FUSED = re.compile(r"\.mlp\.weights_in\.(weight|bias)$")
+"""DINOv2-giant's SwiGLU input, one tensor in older files; its first half is the gate
+(transformers 4 `Dinov2SwiGLUFFN`: ``x1, x2 = chunk(2); silu(x1) * x2``)."""
+
+DERIVED = ("relative_position_index", "relative_coords_table", "position_ids")
+"""Buffers that older files carry and the network computes from its configuration."""
+
+PRETEXT = ("decoder.", "embeddings.mask_token")
+"""Parts of masked-image pretraining; not used by features, dropped where the trunk has none."""
+
+
+def canonical(name: str) -> str:
+    """One form for both generations' names; equal forms mean the same tensor."""
+    for pattern, replacement in RULES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def to_trunk_names(tensors: dict[str, Tensor], trunk_names: list[str]) -> dict[str, Tensor]:
+    """A file's tensors under the trunk's names; what the trunk does not know keeps its own name.
+
+    Nothing is dropped silently but derived buffers and pretext parts: a tensor without a place in
+    the trunk stays in the result, so that the load audit counts it.
+    """
+    wanted = {canonical(name): name for name in trunk_names}
+    renamed: dict[str, Tensor] = {}
+    for name, value in _split_fused(_without_prefix(tensors), wanted).items():
+        place = wanted.get(canonical(name))
+        unused = name.split(".")[-1] in DERIVED or name.startswith(PRETEXT)
+        if place is None and unused:
+            continue
+        # a second tensor for one place keeps its own name, and so is counted as unexpected
+        renamed[name if place is None or place in renamed else place] = value
+    return renamed
+
+
+def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    prefix = next((p for p in BASE_PREFIXES if any(n.startswith(p) for n in tensors)), "")
+    return {name.removeprefix(prefix): value for name, value in tensors.items()}
+
+
+def _split_fused(tensors: dict[str, Tensor], wanted: dict[str, str]) -> dict[str, Tensor]:
+    split: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        gate, up = (FUSED.sub(rf".mlp.{part}_proj.\1", name) for part in ("gate", "up"))
+        if FUSED.search(name) and canonical(gate) in wanted:
+            split[gate], split[up] = value.chunk(2)
+        else:
+            split[name] = value
+    return split
