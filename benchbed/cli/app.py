@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchbed import __version__
-from benchbed.cli import backbones, data, doctor, eval, leaderboard, quickstart, tasks
+from benchbed.cli import backbones, data, doctor, eval, inspect, leaderboard, quickstart, tasks
 from benchbed.errors import BenchbedError
 
 INTERRUPTED = 130
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.command("eval")(eval.evaluate)
+app.command("inspect")(inspect.inspect)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backbones.app, name="backbones")
