@@ -25,7 +25,8 @@ def evaluate(
         str,
         typer.Option(
             "--backbone",
-            help="A card, a timm or torchvision name, random:NAME, or a checkpoint with --arch.",
+            help="A card, a timm or torchvision name, random:NAME, module:factory (runs your code),"
+            " a folder (benchbed run or Hugging Face model), or a checkpoint with --arch.",
         ),
     ],
     task: Annotated[list[str], typer.Option("--task", help="A task id; repeatable; or `all`.")],

@@ -12,7 +12,7 @@ from urllib.request import getproxies
 import timm
 import torch
 import torchvision
-from huggingface_hub import constants
+from huggingface_hub import constants, try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 
 from benchbed.errors import BenchbedError, CheckpointError, UsageError, nearest_name_hint
@@ -24,6 +24,9 @@ from benchbed.models.state_hash import state_sha256
 
 REACH_S = 5.0
 """Seconds to wait for the hub's door before the cache alone is tried."""
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+"""File names that timm asks the hub for."""
 
 OFFLINE_WAY = (
     "offline: put the file into the cache ($HF_HOME for timm, $TORCH_HOME for torchvision) or pass"
@@ -42,7 +45,7 @@ class HubWeights:
     door: str
     """URL whose host must answer."""
     cached: Path | None
-    """Where a single fetched file would lie, where the library says."""
+    """The fetched file, or where it would lie; None where the cache has no such file."""
     facts: dict[str, Any]
     """Weight name, url and licence, as the library states them."""
 
@@ -80,7 +83,7 @@ def _timm(name: str) -> HubWeights:
         name=f"timm:{resolved}",
         place="the Hugging Face hub" if config.hf_hub_id else url,
         door=constants.ENDPOINT if config.hf_hub_id else url,
-        cached=None if config.hf_hub_id else _torch_cache(url),
+        cached=_hub_cache(config) if config.hf_hub_id else _torch_cache(url),
         facts={
             "weights": f"timm:{resolved}",
             "url": url,
@@ -103,6 +106,12 @@ def _torchvision(name: str) -> HubWeights:
             "licence": "not stated; torchvision's code is BSD-3-Clause",
         },
     )
+
+
+def _hub_cache(config: Any) -> Path | None:
+    names = [config.hf_hub_filename] if config.hf_hub_filename else HUB_FILES
+    found = (try_to_load_from_cache(config.hf_hub_id, name) for name in names)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def _torch_cache(url: str) -> Path:
@@ -179,8 +188,8 @@ def load_from_hub(architecture: str, *, seed: int, allow_partial: bool, say: Say
         CheckpointError: there are no weights, or they can neither be fetched nor are they cached.
     """
     weights = resolve(architecture)
-    offline = is_offline()
-    if not offline and not weights.is_cached():
+    offline = is_offline() or weights.is_cached()
+    if not offline:
         say(f"  downloading {weights.name} weights from {weights.place}; {OFFLINE_WAY}")
         offline = not is_reachable(weights.door)
     if offline and weights.cached is not None and not weights.is_cached():
@@ -213,7 +222,7 @@ def _with_weights(
         raise
     except Exception as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        if offline:
+        if offline and not weights.is_cached():
             reason = "no network, and they are not in the cache"
         raise _not_had(weights, reason) from error
     backbone = initialised(f"torchvision:{name.partition('.')[0]}", seed)

@@ -9,13 +9,17 @@ from benchbed.specs.locations import shipped_folder
 from benchbed.specs.strict import Frozen, load_spec
 
 
+Positive = Annotated[float, Field(gt=0)]
+
+
 class Pixels(Frozen):
     """The pixel convention: a network gets ``(rgb_in_0_1 * scale - mean) / std`` in `order`."""
 
     order: Literal["RGB", "BGR"]
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    scale: float
+    std: tuple[Positive, Positive, Positive]
+    scale: Positive
+    """1 for networks fed [0, 1], 255 for networks fed [0, 255]."""
 
 
 class Card(Frozen):

