@@ -39,7 +39,8 @@ class Backbone(nn.Module):
     """Strides of the four maps: (4, 8, 16, 32), or (4, 8, 8, 8) at output stride 8."""
     made: tuple[str, ...] = ()
     """Maps that are not the trunk's own: `"4 from 16"` is the stride-4 one, made from the trunk's
-    map of 16-pixel cells. Empty where all four are the trunk's, untouched."""
+    map of 16-pixel cells; `"8 regridded from 7"` is its own, read off at the centres of 8-pixel
+    cells. Empty where all four are the trunk's, untouched."""
     embedding_dim: int
     convention: PixelConvention
 

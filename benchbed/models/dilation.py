@@ -1,13 +1,52 @@
 """Turning a trunk's last strides into dilation, weights untouched."""
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 STRIDES = (2, 4, 8, 16, 32)
 """Stride reached at the end of stem and stages 1-4."""
 
 ConvState = tuple[nn.Conv2d, Any, Any, Any]
+
+
+def only_downsample(
+    trunk: nn.Module, stages: dict[str, int], output_stride: int, run: Callable[[], Tensor]
+) -> bool:
+    """Whether all strided convolutions past `output_stride` are their stage's downsampling.
+
+    One that strides inside an attention (PVT's spatial reduction) must keep its stride.
+
+    Args:
+        trunk: the undilated network.
+        stages: stage of every module.
+        output_stride: wanted.
+        run: a forward pass of the trunk; returns its input pictures.
+    """
+    seen: list[tuple[int, int, int]] = []
+
+    def note(stride: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        return lambda module, inputs, output: seen.append(
+            (stride, inputs[0].shape[-1], output.shape[-1])
+        )
+
+    handles = [
+        module.register_forward_hook(note(STRIDES[stages[name]]))
+        for name, module in trunk.named_modules()
+        if isinstance(module, nn.Conv2d)
+        and module.stride[0] > 1
+        and STRIDES[stages[name]] > output_stride
+    ]
+    try:
+        width = run().shape[-1]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return all(
+        (before, after) == (-(-width // (stride // 2)), -(-width // stride))
+        for stride, before, after in seen
+    )
 
 
 def dilate_stages(trunk: nn.Module, stages: dict[str, int], output_stride: int) -> list[ConvState]:

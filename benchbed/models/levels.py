@@ -103,9 +103,12 @@ class _CeilMaxPool(nn.Module):
 
 
 def describe(own: list[OwnMap], plan: list[Level]) -> tuple[str, ...]:
-    """`"8 from 14"`: level 8 is made, or read off, from the trunk's map of 14-pixel cells."""
+    """`"8 from 14"`: level 8 is made from the trunk's map of 14-pixel cells.
+
+    `"8 regridded from 7"`: it is the trunk's own, read off at the centres of 8-pixel cells.
+    """
     return tuple(
-        f"{level.stride} from {own[level.base].jump}"
+        f"{level.stride} {'' if level.made else 'regridded '}from {own[level.base].jump}"
         for level in plan
         if level.made or own[level.base].is_regridded
     )

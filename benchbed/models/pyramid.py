@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from benchbed.errors import UsageError
 from benchbed.models.alignment import cells, pad_to_multiple, regrid
 from benchbed.models.backbone import PYRAMID_STRIDES, Backbone, PixelConvention
-from benchbed.models.dilation import dilate_stages, restore
+from benchbed.models.dilation import dilate_stages, only_downsample, restore
 from benchbed.models.levels import OwnMap, build_levels, describe, level_channels, plan_levels
 from benchbed.models.probing import REFUSALS, blank, evaluating, first_line
 from benchbed.models.stages import (
@@ -48,7 +48,7 @@ class PyramidBackbone(Backbone):
         self._only_size: tuple[int, int] | None = None
         self._is_choosy = False
         self._unit = 1
-        self._probe_size = ALIGNED
+        self._probe_sizes: tuple[tuple[int, int], ...] = (ALIGNED,)
 
     def _complete(self, own: Sequence[OwnMap], closers: list[str], stem_closes: bool) -> None:
         """Set the levels and the stages; to be called last in a constructor."""
@@ -144,24 +144,28 @@ class PyramidBackbone(Backbone):
             UsageError: no padding does it.
         """
         reason = "its maps do not have the strides that it declares"
-        sizes = [(1, ODD), *((unit, least_multiple(unit, ALIGNED)) for unit in units)]
+        trials: list[tuple[int, tuple[tuple[int, int], ...]]] = [(1, (ODD, ALIGNED))]
+        trials += [(unit, (least_multiple(unit, ALIGNED),)) for unit in units]
         if self._only_size is not None:
-            sizes = [(1, self._only_size)]
-        for unit, size in sizes:
+            trials = [(1, (self._only_size,))]
+        for unit, sizes in trials:
             try:
-                if self._has_sizes(own, size):
-                    self._unit, self._probe_size = unit, size
+                if self._have_sizes(own, sizes):
+                    self._unit, self._probe_sizes = unit, sizes
                     return
             except REFUSALS as error:
                 reason = first_line(error)
         raise UsageError(f"{self.name} yields no feature pyramid: {reason}")
 
-    def _has_sizes(self, own: Sequence[OwnMap], size: tuple[int, int]) -> bool:
-        """Whether the maps of a blank picture are (channels, ceil(H / jump), ceil(W / jump))."""
-        with evaluating(self):
-            maps = self.own_maps(blank(self, size))
-        wanted = [(e.channels, cells(size[0], e.jump), cells(size[1], e.jump)) for e in own]
-        return [tuple(level.shape[1:]) for level in maps] == wanted
+    def _have_sizes(self, own: Sequence[OwnMap], sizes: Sequence[tuple[int, int]]) -> bool:
+        """Whether the maps of blank pictures are (channels, ceil(H / jump), ceil(W / jump))."""
+        for size in sizes:
+            with evaluating(self):
+                maps = self.own_maps(blank(self, size))
+            wanted = [(e.channels, cells(size[0], e.jump), cells(size[1], e.jump)) for e in own]
+            if [tuple(level.shape[1:]) for level in maps] != wanted:
+                return False
+        return True
 
     def dilate(self, output_stride: int) -> int:
         """See Backbone.
@@ -184,19 +188,27 @@ class PyramidBackbone(Backbone):
             ]
             if not (self._dilatable and self._dilate_trunk(own, target)):
                 return False
-            self._own = own
+            # a second call would take dilated convolutions for undilated ones
+            self._own, self._dilatable = own, False
         self._set_strides([min(stride, target) for stride in PYRAMID_STRIDES])
         return True
 
     def _dilate_trunk(self, own: Sequence[OwnMap], target: int) -> bool:
-        before = dilate_stages(self.trunk, self._stages, target)
-        try:
-            if self._has_sizes(own, self._probe_size):
-                return True
-        except REFUSALS:
-            pass
-        restore(before)
+        if only_downsample(self.trunk, self._stages, target, self._blank_pass):
+            before = dilate_stages(self.trunk, self._stages, target)
+            try:
+                if self._have_sizes(own, self._probe_sizes):
+                    return True
+            except REFUSALS:
+                pass
+            restore(before)
         return self._rebuild_dilated(own, target)
+
+    def _blank_pass(self) -> Tensor:
+        pictures = blank(self, self._probe_sizes[-1])
+        with evaluating(self):
+            self.own_maps(pictures)
+        return pictures
 
     def _rebuild_dilated(self, own: Sequence[OwnMap], target: int) -> bool:
         """Exchange the trunk for its source's own dilated one, where there is such a thing."""

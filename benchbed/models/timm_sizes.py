@@ -29,18 +29,40 @@ FREE_THOUGH_FLAGGED = frozenset(
 """Modules whose pretrained config says `fixed_input_size`, but which do take other sizes."""
 
 MULTIPLES_OF_OWN_SIZE = frozenset({"maxxvit"})
-"""Modules whose networks take multiples of their own picture size (CoAtNets only that size)."""
+"""Modules whose networks take multiples of their own picture size; of the module's, CoAtNets take
+that size only."""
 
 REFUSED = {
     "crossvit": "it resizes every picture to two fixed squares and has no grid of its own",
 }
 """Modules that cannot yield a pyramid, with the reason."""
 
-UNPADDED_STARTS: dict[str, tuple[float, float, float, float]] = {
-    "inception_v3": (9.5, 13.5, 21.5, 37.5),
-    "inception_v4": (5.5, 13.5, 21.5, 37.5),
-    "inception_resnet_v2": (9.5, 13.5, 21.5, 37.5),
-    "xception": (3.5, 3.5, 3.5, 3.5),
+WINDOWED = frozenset({"davit", "maxxvit", "tiny_vit"})
+"""Modules whose windows would cover less of a picture at a finer stride: not dilated."""
+
+UNPADDED_STARTS: dict[str, dict[int, float]] = {
+    "inception_v3": {4: 9.5, 8: 13.5, 16: 21.5, 32: 37.5},
+    "inception_v4": {4: 5.5, 8: 13.5, 16: 21.5, 32: 37.5},
+    "inception_resnet_v2": {4: 9.5, 8: 13.5, 16: 21.5, 32: 37.5},
+    "xception": {4: 3.5, 8: 3.5, 16: 3.5, 32: 3.5},
 }
-"""Pixel coordinate of the first cell's centre at strides 4, 8, 16 and 32, where convolutions are
-not padded: each layer of kernel k on cells of j pixels adds (k - 1) / 2 * j to 0.5."""
+"""Pixel coordinate of the first cell's centre by stride, where convolutions are not padded: each
+layer of kernel k on cells of j pixels adds (k - 1) / 2 * j to 0.5."""
+
+
+def unpadded_starts(module: str, trunk: Any) -> dict[int, float]:
+    """`UNPADDED_STARTS` of a module; empty where its convolutions are padded.
+
+    PiT's patches overlap and are not padded: the first is centred half a patch in.
+    """
+    if module == "pit":
+        return dict.fromkeys((8, 16, 32), trunk.patch_embed.conv.kernel_size[0] / 2)
+    return UNPADDED_STARTS.get(module, {})
+
+
+def is_fixed(module: str, name: str, config: Any) -> bool:
+    """Whether a network takes its own picture size only."""
+    if module == "maxxvit" and "coat" in name:
+        return True
+    flagged = bool(config.get("fixed_input_size", False))
+    return flagged and module not in SIZE_OPTIONS and module not in FREE_THOUGH_FLAGGED

@@ -16,11 +16,12 @@ from benchbed.models.levels import OwnMap
 from benchbed.models.pyramid import PyramidBackbone
 from benchbed.models.stages import are_stage_closers, block_layers
 from benchbed.models.timm_sizes import (
-    FREE_THOUGH_FLAGGED,
     MULTIPLES_OF_OWN_SIZE,
     REFUSED,
     SIZE_OPTIONS,
-    UNPADDED_STARTS,
+    WINDOWED,
+    is_fixed,
+    unpadded_starts,
 )
 
 BLOCK = re.compile(r"\w+\.\d+(\.blocks)?\.\d+(?=\.)")
@@ -38,10 +39,10 @@ class TimmBackbone(PyramidBackbone):
         if module in REFUSED:
             raise UsageError(f"timm:{name} yields no feature pyramid: {REFUSED[module]}")
         side = int(trunk.pretrained_cfg["input_size"][-1])
-        if _is_fixed(module, trunk.pretrained_cfg):
+        if is_fixed(module, name, trunk.pretrained_cfg):
             self._only_size = (side, side)
         info = trunk.feature_info
-        self._indices, own = _own_maps(info, UNPADDED_STARTS.get(module))
+        self._indices, own = _own_maps(info, unpadded_starts(module, trunk))
         if own[0].start is None:
             jump = max(entry.jump for entry in own)
             self._settle(own, [side] if module in MULTIPLES_OF_OWN_SIZE else [jump, side])
@@ -51,16 +52,14 @@ class TimmBackbone(PyramidBackbone):
         stages = _stage_modules(trunk, [info[i]["module"] for i in self._indices])
         with_stem = are_stage_closers(trunk, stem[-1:] + stages)
         self._complete(own, stem[-1:] * with_stem + stages, stem_closes=bool(stem) and with_stem)
+        self._dilatable = self._dilatable and module not in WINDOWED
 
     def own_maps(self, x: Tensor) -> list[Tensor]:
         """See PyramidBackbone."""
         maps: list[Tensor] = self.trunk.forward_intermediates(
-            x, indices=self._indices, intermediates_only=True, **self._early()
+            x, indices=self._indices, intermediates_only=True, stop_early=True
         )
         return maps
-
-    def _early(self) -> dict[str, bool]:
-        return {"stop_early": True}
 
     def embedding(self, images: Tensor) -> Tensor:
         """See Backbone."""
@@ -82,7 +81,7 @@ class TimmBackbone(PyramidBackbone):
         if trunk is None:
             return False
         before, self.trunk = self.trunk, trunk
-        if self._has_sizes(own, self._probe_size):
+        if self._have_sizes(own, self._probe_sizes):
             self._set_stages()
             return True
         self.trunk = before
@@ -94,14 +93,7 @@ def timm_module(name: str) -> str:
     return _model_to_module.get(name.split(".")[0], "")
 
 
-def _is_fixed(module: str, config: Any) -> bool:
-    flagged = bool(config.get("fixed_input_size", False))
-    return flagged and module not in SIZE_OPTIONS and module not in FREE_THOUGH_FLAGGED
-
-
-def _own_maps(
-    info: Any, starts: tuple[float, float, float, float] | None
-) -> tuple[list[int], list[OwnMap]]:
+def _own_maps(info: Any, starts: dict[int, float]) -> tuple[list[int], list[OwnMap]]:
     """Indices and facts of the last map at each pyramid stride, fine to coarse.
 
     A stride that is no power of two (patches of 7 or 14 pixels) stands for the nearest one.
@@ -116,7 +108,7 @@ def _own_maps(
             stride,
             int(info[chosen[stride]]["num_chs"]),
             int(info[chosen[stride]]["reduction"]),
-            starts[PYRAMID_STRIDES.index(stride)] if starts else None,
+            starts.get(stride),
         )
         for stride in sorted(chosen)
     ]
