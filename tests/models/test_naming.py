@@ -3,6 +3,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from timm.models import create_model
 from timm.models.vision_transformer import VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -220,3 +221,28 @@ def test_a_name_that_no_rule_knows_stays_and_is_unexpected():
 def test_the_first_conversion_changes_nothing():
     assert next(iter(CONVERSIONS)) == ""
     assert CONVERSIONS[""].convert({"a": torch.zeros(1)}).keys() == {"a"}
+
+
+@pytest.mark.parametrize("generation", ["saved", "in memory"])
+def test_a_hugging_face_vit_computes_the_same_in_timm(tmp_path, generation):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128,
+        image_size=64, layer_norm_eps=1e-6,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    source = transformers.ViTModel(config, add_pooling_layer=False).eval()
+    if generation == "saved":
+        source.save_pretrained(tmp_path)
+        state = load_file(tmp_path / "model.safetensors")
+        assert any("attention.attention.query" in name for name in state)
+    else:
+        state = source.state_dict()
+        assert any("q_proj" in name for name in state)
+    trunk = vit().eval()
+    assert load_into(trunk, {"": state}).faults() == []
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        theirs = source(images).last_hidden_state
+        ours = trunk.forward_features(images)
+    assert torch.allclose(ours, theirs, atol=1e-5)
