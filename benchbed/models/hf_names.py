@@ -31,11 +31,8 @@ FUSED = re.compile(r"\.mlp\.weights_in\.(weight|bias)$")
 """DINOv2-giant's SwiGLU input, one tensor in older files; its first half is the gate
 (transformers 4 `Dinov2SwiGLUFFN`: ``x1, x2 = chunk(2); silu(x1) * x2``)."""
 
-DERIVED = ("relative_position_index", "relative_coords_table", "position_ids")
-"""Buffers that older files carry and the network computes from its configuration."""
-
-PRETEXT = ("decoder.", "embeddings.mask_token")
-"""Parts of masked-image pretraining; not used by features, dropped where the trunk has none."""
+MASK_TOKEN = "embeddings.mask_token"
+"""Of masked-image pretraining; features do not use it, and most trunks have none."""
 
 
 def canonical(name: str) -> str:
@@ -48,16 +45,18 @@ def canonical(name: str) -> str:
 def to_trunk_names(tensors: dict[str, Tensor], trunk_names: list[str]) -> dict[str, Tensor]:
     """A file's tensors under the trunk's names; what the trunk does not know keeps its own name.
 
-    Nothing is dropped silently but derived buffers and pretext parts: a tensor without a place in
-    the trunk stays in the result, so that the load audit counts it.
+    Nothing is dropped: a tensor without a place in the trunk stays in the result, so that the load
+    audit counts it. A mask token that the trunk lacks is named as the audit knows it.
     """
     wanted = {canonical(name): name for name in trunk_names}
-    renamed: dict[str, Tensor] = {}
-    for name, value in _split_fused(_without_prefix(tensors), wanted).items():
-        place = wanted.get(canonical(name))
-        unused = name.split(".")[-1] in DERIVED or name.startswith(PRETEXT)
-        if place is None and unused:
+    given = _split_fused(_without_prefix(tensors), wanted)
+    renamed = {name: given[name] for name in trunk_names if name in given}
+    for name, value in given.items():
+        if name in renamed:
             continue
+        place = wanted.get(canonical(name))
+        if place is None and name == MASK_TOKEN:
+            place = "mask_token"
         # a second tensor for one place keeps its own name, and so is counted as unexpected
         renamed[name if place is None or place in renamed else place] = value
     return renamed

@@ -18,8 +18,8 @@ from benchbed.specs.card import Card, card_files, load_card
 
 __all__ = ["LoadedBackbone", "build"]
 
-CHECKPOINT_SUFFIXES = (".pth", ".pt", ".pth.tar", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl",
-                       ".pyth", ".npz")  # fmt: skip
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors", ".pkl",
+                       ".pyth")  # fmt: skip
 CARD_SUFFIXES = (".yaml", ".yml")
 
 

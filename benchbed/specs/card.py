@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from benchbed.specs.locations import shipped_folder
 from benchbed.specs.strict import Frozen, load_spec
 
-
 Positive = Annotated[float, Field(gt=0)]
 
 
