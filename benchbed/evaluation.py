@@ -106,6 +106,9 @@ def run_job(
         return Outcome(done, path, skipped=True)
     if loaded.audit is not None:
         say(f"  loaded: {loaded.audit.summary()}")
+        warning = loaded.audit.pixel_warning(loaded.convention)
+        if warning:
+            say(f"  {warning}")
     root = data_root(job, say)
     start = Start(collect_provenance(), datetime.now(UTC), time.perf_counter())
     _reset_peak_memory(device)

@@ -10,7 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     from benchbed.models.audit import LoadAudit
-    from benchbed.models.backbone import PixelConvention
     from benchbed.models.inspection import Inspection
 
 WIDTH = 80
@@ -118,20 +117,16 @@ def _listed(names: tuple[str, ...], most: int = 6) -> str:
 
 
 def _pixel_lines(seen: "Inspection") -> list[str]:
-    guess = seen.pixels
-    lines = [_row("pixels", f"{_pixels(guess.convention)} (a guess: {guess.reason})")]
-    if guess.remedy:
-        lines += [
-            _row("beware", f"a run with this --arch feeds {_pixels(guess.default)}; {guess.remedy}")
-        ]
-    return lines
+    from benchbed.models.pixels import described
 
-
-def _pixels(convention: "PixelConvention") -> str:
-    mean, std = (
-        "/".join(f"{value:.4g}" for value in values) for values in (convention.mean, convention.std)
+    reason = seen.audit.pixels_reason or (
+        "the architecture's default; nothing in the file says otherwise"
     )
-    return f"{convention.order} in 0-{convention.scale:.0f}, mean {mean}, std {std}"
+    lines = [_row("pixels", f"{described(seen.pixels)} (a guess: {reason})")]
+    if seen.remedy:
+        fed = described(seen.default)
+        lines.append(_row("beware", f"a run with this --arch feeds {fed}; {seen.remedy}"))
+    return lines
 
 
 def _verdict(seen: "Inspection") -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchbed.errors import CheckpointError
+from benchbed.models.backbone import PixelConvention
 from benchbed.models.fitting import (
     Candidate,
     Fit,
@@ -19,6 +20,7 @@ from benchbed.models.fitting import (
     trunk_state,
 )
 from benchbed.models.naming import CONVERSIONS, Tensors
+from benchbed.models.pixels import described, pixel_evidence
 from benchbed.models.strides import stride_fault
 
 REQUIRED_SHARE = 0.99
@@ -78,6 +80,9 @@ class LoadAudit:
     """Kinds of tensors of which none was filled (`blocks.#.ls#.gamma`), statistics always."""
     vetoes: tuple[str, ...] = ()
     """Why the weights would compute something else in this trunk although they fit."""
+    pixels: PixelConvention | None = None
+    """What the file's names tell that it was trained with; None where they tell nothing."""
+    pixels_reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -112,6 +117,15 @@ class LoadAudit:
             if names:
                 faults.append(f"{len(names)} tensors {label} ({_some(names)})")
         return faults + list(self.vetoes)
+
+    def pixel_warning(self, fed: PixelConvention) -> str:
+        """One line where a run feeds other pixels than the file tells of; else empty."""
+        if self.pixels is None or self.pixels == fed:
+            return ""
+        return (
+            f"beware: the file looks trained on {described(self.pixels)} ({self.pixels_reason}),"
+            f" this run feeds {described(fed)}; `benchbed inspect` names the remedy"
+        )
 
 
 def _some(names: Iterable[str]) -> str:
@@ -180,6 +194,8 @@ def _report(
     total = sum(state[name].numel() for name in names if name in state)
     conversion = here.conversion + (" + timm" if here.conversion and fit.by_timm else "")
     veto = stride_fault(trunk, here.conversion, author)
+    left = (here.container, *here.outside, *sorted(head))
+    pixels, reason = pixel_evidence(here.conversion, here.prefix, author, left) or (None, "")
     return LoadAudit(
         container=here.container,
         prefix=here.prefix,
@@ -198,6 +214,8 @@ def _report(
         non_finite=tuple(n for n, v in pairs.items() if not _finite(v)),
         whole_kinds_missing=_whole_kinds(trunk, missing, pairs),
         vetoes=(veto,) if veto else (),
+        pixels=pixels,
+        pixels_reason=reason,
     )
 
 

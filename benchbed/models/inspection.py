@@ -20,7 +20,7 @@ from benchbed.models.checkpoint import (
 )
 from benchbed.models.factory import is_factory
 from benchbed.models.fitting import candidates
-from benchbed.models.pixels import PixelGuess, guessed_pixels
+from benchbed.models.pixels import pixel_remedy
 from benchbed.models.shapes import (
     SHORTLIST,
     every_architecture,
@@ -62,7 +62,15 @@ class Inspection:
     """Best first; the asked architecture alone with `arch`."""
     arch: str
     audit: LoadAudit
-    pixels: PixelGuess
+    default: PixelConvention
+    """What a run with this architecture feeds where no card says otherwise."""
+    remedy: str
+    """How to make the run feed what the file tells of; empty where it does already."""
+
+    @property
+    def pixels(self) -> PixelConvention:
+        """The convention that the file most likely wants."""
+        return self.audit.pixels or self.default
 
     @property
     def loads(self) -> bool:
@@ -113,7 +121,10 @@ def inspect_checkpoint(
         ranked=ranked[:SHOWN],
         arch=best,
         audit=audit,
-        pixels=guessed_pixels(best, audit, found, convention),
+        default=convention,
+        remedy=pixel_remedy(best, audit.pixels)
+        if audit.pixel_warning(convention) and audit.pixels
+        else "",
     )
 
 

@@ -1,21 +1,21 @@
-"""A guess of the pixel convention that a checkpoint was trained with, and the reason for it."""
+"""The pixel convention that a checkpoint's names tell it was trained with, and the reason."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 import timm
 from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
     IMAGENET_INCEPTION_MEAN,
     IMAGENET_INCEPTION_STD,
     OPENAI_CLIP_MEAN,
     OPENAI_CLIP_STD,
 )
 
-from benchbed.models.audit import LoadAudit
 from benchbed.models.backbone import PixelConvention
-from benchbed.models.checkpoint import Containers
 from benchbed.models.strides import CAFFE_PIXELS, ONE_BY_ONE_AUTHORS, RESNETS
-from benchbed.models.torchvision_trunk import IMAGENET
 
+IMAGENET = PixelConvention("RGB", IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 CLIP = PixelConvention("RGB", OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
 HALVES = PixelConvention("RGB", IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD)
 
@@ -28,55 +28,42 @@ SELF_SUPERVISED = (
 normalises with ImageNet's mean and standard deviation."""
 
 
-@dataclass(frozen=True)
-class PixelGuess:
-    """The convention that a file most likely wants."""
+def pixel_evidence(
+    conversion: str, prefix: str, author: str | None, names: Iterable[str]
+) -> tuple[PixelConvention, str] | None:
+    """What a file's names tell about its pixels; None where they tell nothing.
 
-    convention: PixelConvention
-    reason: str
-    default: PixelConvention
-    """What a run with this architecture feeds where no card says otherwise."""
-    remedy: str
-    """How to make the run feed the guess; empty where it does already."""
-
-
-def guessed_pixels(
-    arch: str, audit: LoadAudit, found: Containers, default: PixelConvention
-) -> PixelGuess:
-    """Guess from the file's names, its author and the architecture's default, in this order."""
-    convention, reason = _guess(audit, found, default)
-    remedy = "" if convention == default else _remedy(arch, convention)
-    return PixelGuess(convention, reason, default, remedy)
-
-
-def _guess(
-    audit: LoadAudit, found: Containers, default: PixelConvention
-) -> tuple[PixelConvention, str]:
-    if audit.conversion in RESNETS and (not found.author or found.author in ONE_BY_ONE_AUTHORS):
-        author = found.author or "no author"
-        return CAFFE_PIXELS, f"detectron2's default for names of Caffe models ({author})"
-    if audit.conversion in RESNETS:
-        return IMAGENET, f"detectron2 names written by {found.author}, as from torchvision"
-    if audit.conversion == "OpenAI CLIP" or "visual." in audit.prefix:
+    Args:
+        conversion: key of `naming.CONVERSIONS` that read the file.
+        prefix: what was stripped from the names.
+        author: detectron2's `__author__`.
+        names: containers, names outside of the prefix and dropped heads.
+    """
+    if conversion in RESNETS and (author is None or author in ONE_BY_ONE_AUTHORS):
+        return CAFFE_PIXELS, f"detectron2's default for Caffe's models, by {author or 'nobody'}"
+    if conversion in RESNETS:
+        return IMAGENET, f"detectron2 names written by {author}, as from torchvision"
+    if conversion == "OpenAI CLIP" or "visual." in prefix:
         return CLIP, "names of a CLIP picture tower"
-    if audit.conversion == "Hugging Face ViT":
-        if any(".gamma" in name for name in audit.matched):
-            return IMAGENET, "Hugging Face DINOv2; compare preprocessor_config.json"
-        return HALVES, "Hugging Face ViT; compare preprocessor_config.json beside the file"
-    mark = _mark(audit, found)
+    if conversion == "Hugging Face ViT":
+        return HALVES, "a Hugging Face ViT; compare preprocessor_config.json beside the file"
+    parts = (part for name in names for part in name.split("."))
+    mark = next((part for part in parts if part.startswith(SELF_SUPERVISED)), "")
     if mark:
         return IMAGENET, f"self-supervised training on ImageNet left {mark!r} in the file"
-    return default, "the architecture's default; nothing in the file says otherwise"
+    return None
 
 
-def _mark(audit: LoadAudit, found: Containers) -> str:
-    names = [*audit.head_dropped, *audit.outside, *audit.prefix.split("."), *found]
-    parts = (part for name in names for part in name.split("."))
-    return next((part for part in parts if part.startswith(SELF_SUPERVISED)), "")
+def described(convention: PixelConvention) -> str:
+    """One line, e.g. `RGB in 0-1, mean 0.485/0.456/0.406, std 0.229/0.224/0.225`."""
+    mean, std = (
+        "/".join(f"{value:.4g}" for value in values) for values in (convention.mean, convention.std)
+    )
+    return f"{convention.order} in 0-{convention.scale:.0f}, mean {mean}, std {std}"
 
 
-def _remedy(arch: str, wanted: PixelConvention) -> str:
-    """A tag of the same timm architecture with these pixels, or a card."""
+def pixel_remedy(arch: str, wanted: PixelConvention) -> str:
+    """How to make a run with this architecture feed `wanted`: a tag of timm's, or a card."""
     library, _, name = arch.partition(":")
     base = name.split(".")[0]
     for tagged in timm.list_pretrained(f"{base}.*") if library == "timm" else ():

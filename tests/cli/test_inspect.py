@@ -121,16 +121,16 @@ def test_a_vit_is_found_through_hugging_faces_split_attention(seen):
     found = seen(theirs)
     assert (found.ranked[0].arch, found.loads) == ("timm:vit_tiny_patch16_224", True)
     assert found.audit.conversion == "Hugging Face ViT"
-    assert found.pixels.convention.mean == (0.5, 0.5, 0.5)
+    assert found.pixels.mean == (0.5, 0.5, 0.5)
 
 
 def test_mae_weights_beware_of_an_architecture_with_other_pixels(seen):
     state = small_vit() | {"mask_token": torch.zeros(1, 1, 8), "decoder_norm.bias": torch.zeros(8)}
     found = seen({"model": state}, "timm:vit_tiny_patch16_224")
     assert found.loads
-    assert found.pixels.convention.mean == (0.485, 0.456, 0.406)
-    assert found.pixels.default.mean == (0.5, 0.5, 0.5)
-    assert "mask_token" in found.pixels.reason or "decoder_" in found.pixels.reason
+    assert found.pixels.mean == (0.485, 0.456, 0.406)
+    assert found.default.mean == (0.5, 0.5, 0.5)
+    assert "mask_token" in found.audit.pixels_reason or "decoder_" in found.audit.pixels_reason
     assert any(line.startswith("beware") for line in report(found, asked=True))
 
 
@@ -141,7 +141,7 @@ def test_a_tag_of_the_same_network_with_the_right_pixels_is_offered(seen):
              for name, value in trunk.state_dict().items()}  # fmt: skip
     found = seen({"teacher": {f"backbone.{k}": v for k, v in state.items()}},
                  "timm:vit_base_patch16_224")  # fmt: skip
-    assert found.pixels.remedy.startswith("--arch timm:vit_base_patch16_224.")
+    assert found.remedy.startswith("--arch timm:vit_base_patch16_224.")
 
 
 def test_caffe_pixels_are_guessed_for_detectron2s_own_files(seen):
@@ -166,7 +166,7 @@ def test_caffe_pixels_are_guessed_for_detectron2s_own_files(seen):
     assert any("torchvision:resnet50.caffe" in line for line in report(plain, asked=True))
     caffe = seen(content, "torchvision:resnet50.caffe")
     assert caffe.loads
-    assert (caffe.pixels.convention.order, caffe.pixels.remedy) == ("BGR", "")
+    assert (caffe.pixels.order, caffe.remedy) == ("BGR", "")
 
 
 def test_no_line_is_longer_than_80_columns_whatever_the_names(seen):

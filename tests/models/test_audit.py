@@ -1,3 +1,4 @@
+import json
 from collections import OrderedDict
 
 import pytest
@@ -9,6 +10,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from benchbed.errors import CheckpointError
 from benchbed.models.audit import load_into
+from benchbed.models.backbone import PixelConvention
 from benchbed.models.fitting import resized_position_table
 
 
@@ -219,4 +221,19 @@ def test_the_report_is_plain_json_with_the_keys_of_published_records():
     report = audit_of(state_of(resnet()), resnet()).as_dict()
     assert {"container", "prefix", "matched_by", "matched", "missing", "unexpected",
             "shape_mismatched", "head_dropped", "filled_share"} <= report.keys()  # fmt: skip
-    assert all(isinstance(value, str | float | tuple) for value in report.values())
+    assert json.loads(json.dumps(report))["filled_share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "mean"),
+    [
+        ({"decoder_norm.bias": torch.ones(3)}, 0.485), ({"queue": torch.ones(3)}, 0.485),
+        ({"fc.bias": torch.ones(3)}, None),
+    ],
+)  # fmt: skip
+def test_names_that_training_left_behind_tell_of_the_pixels(content, mean):
+    audit = audit_of(state_of(resnet()) | content, resnet())
+    halves = PixelConvention("RGB", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert (audit.pixels.mean[0] if audit.pixels else None) == mean
+    assert ("beware" in audit.pixel_warning(halves)) == (mean is not None)
+    assert audit.pixel_warning(audit.pixels or halves) == ""
