@@ -1,15 +1,12 @@
 """From an architecture's name to a Backbone that holds no pretrained weights yet."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
 import torchvision
 from torch import nn
 
 from benchbed.errors import UsageError, nearest_name_hint
 from benchbed.models.backbone import Backbone, PixelConvention
 from benchbed.models.factory import is_factory, run_factory
+from benchbed.models.seeding import seeded
 from benchbed.models.strides import CAFFE_SUFFIX, as_caffe
 from benchbed.models.timm_trunk import TimmBackbone, build_timm, timm_names
 from benchbed.models.torchvision_trunk import (
@@ -100,16 +97,8 @@ def initialised(name: str, seed: int, convention: PixelConvention | None = None)
     Raises:
         UsageError: the name cannot yield a feature pyramid, or the factory fails.
     """
+    if is_factory(name):
+        return run_factory(name, seed, convention)
     with seeded(seed):
-        if is_factory(name):
-            return run_factory(name, convention)
         trunk, own = build_trunk(name)
         return wrap(name, trunk, convention or own)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's global generators at `seed`; libraries initialise from nothing else."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

@@ -19,6 +19,7 @@ from torch import nn
 from benchbed.errors import BenchbedError, UsageError, nearest_name_hint
 from benchbed.models.backbone import Backbone, PixelConvention
 from benchbed.models.factory_trunk import FactoryBackbone
+from benchbed.models.seeding import seeded
 from benchbed.models.timm_trunk import TimmBackbone
 
 PATTERN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -56,7 +57,11 @@ def factory_facts(name: str) -> dict[str, str]:
     }
 
 
-def run_factory(name: str, convention: PixelConvention | None = None) -> Backbone:
+FACTORY_SEED = 0
+"""Of the call itself, whatever the run's seed: a factory's weights are one backbone's."""
+
+
+def run_factory(name: str, seed: int, convention: PixelConvention | None = None) -> Backbone:
     """Call the factory without arguments and make a Backbone of what it returns.
 
     It may return a `benchbed.models.backbone.Backbone`, a timm network, or any network that fits
@@ -64,6 +69,7 @@ def run_factory(name: str, convention: PixelConvention | None = None) -> Backbon
 
     Args:
         name: `package.module:factory`; the current directory is importable.
+        seed: of the levels that are made beside the network.
         convention: in place of the one that the network states.
 
     Raises:
@@ -71,16 +77,18 @@ def run_factory(name: str, convention: PixelConvention | None = None) -> Backbon
             of the above; one line.
     """
     factory, _ = _find(name)
-    made = _guarded(name, "the factory failed", factory)
+    with seeded(FACTORY_SEED):
+        made = _guarded(name, "the factory failed", factory)
     if isinstance(made, Backbone):
         if not isinstance(getattr(made, "trunk", None), nn.Module):
             raise UsageError(f"{name}: the Backbone has no `trunk` module")
         return made
     if not isinstance(made, nn.Module):
         raise UsageError(f"{name}: returned {type(made).__name__}, not a torch.nn.Module")
-    if _is_timm(made):
-        return _timm_backbone(name, made, convention)
-    return FactoryBackbone(name, made, convention)
+    with seeded(seed):
+        if _is_timm(made):
+            return _timm_backbone(name, made, convention)
+        return FactoryBackbone(name, made, convention)
 
 
 def _is_timm(made: Any) -> bool:

@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from benchbed.errors import CheckpointError
-from benchbed.models.architectures import seeded
 from benchbed.models.backbone import PYRAMID_STRIDES, PixelConvention
 from benchbed.models.hf_folder import FAMILIES, HfFolder, read_hf_folder
 from benchbed.models.hf_names import to_trunk_names
 from benchbed.models.levels import OwnMap
 from benchbed.models.loaded import LoadedBackbone, fill_trunk
 from benchbed.models.pyramid import PyramidBackbone
+from benchbed.models.seeding import seeded
 from benchbed.models.stages import block_layers
 
 COARSEST = 32

@@ -16,10 +16,11 @@ from huggingface_hub import constants, try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 
 from benchbed.errors import BenchbedError, CheckpointError, UsageError, nearest_name_hint
-from benchbed.models.architectures import build_trunk, initialised, seeded, wrap
+from benchbed.models.architectures import build_trunk, initialised, wrap
 from benchbed.models.audit import LoadAudit
 from benchbed.models.backbone import Backbone
 from benchbed.models.loaded import LoadedBackbone, Say, fill_trunk
+from benchbed.models.seeding import seeded
 from benchbed.models.state_hash import state_sha256
 
 REACH_S = 5.0

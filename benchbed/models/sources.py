@@ -60,7 +60,7 @@ def build(
         loaded = _from_card(load_card(path), path.parent, seed, allow_partial)
         return replace(loaded, source=str(path))
     if is_factory(source):
-        return _from_factory(source)
+        return _from_factory(source, seed)
     if _looks_like_file(source):
         return _from_file(path, arch, seed, allow_partial)
     if source.startswith("random:"):
@@ -114,9 +114,8 @@ def _random(source: str, seed: int) -> LoadedBackbone:
     )
 
 
-def _from_factory(name: str) -> LoadedBackbone:
-    """The factory's own weights; drawn from seed 0 whatever the run's, so that they are one."""
-    backbone = initialised(name, seed=0)
+def _from_factory(name: str, seed: int) -> LoadedBackbone:
+    backbone = initialised(name, seed)
     return LoadedBackbone(
         backbone=backbone,
         id=factory_id(name),

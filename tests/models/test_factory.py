@@ -116,25 +116,26 @@ def test_a_patchify_stem_is_the_first_module_that_runs(module):
     assert stages == [{"patch"}, {"body"}, {"late.0"}, {"late.1"}, {"late.2"}]
 
 
+ONE_MAP = """
+    class One(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patch = nn.Conv2d(3, 32, 14, 14)
+            self.blocks = nn.ModuleList(nn.Conv2d(32, 32, 1) for _ in range(4))
+
+        def forward(self, x):
+            x = self.patch(x)
+            for block in self.blocks:
+                x = x + block(x)
+            return x
+
+    def build():
+        return One()
+"""
+
+
 def test_missing_levels_are_made_and_said(module):
-    name = module(
-        """
-        class One(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.patch = nn.Conv2d(3, 32, 14, 14)
-                self.blocks = nn.ModuleList(nn.Conv2d(32, 32, 1) for _ in range(4))
-
-            def forward(self, x):
-                x = self.patch(x)
-                for block in self.blocks:
-                    x = x + block(x)
-                return x
-
-        def build():
-            return One()
-        """
-    )
+    name = module(ONE_MAP)
     backbone = build(f"{name}:build").backbone.eval()
     assert backbone.made == ("4 from 14", "8 from 14", "16 from 14", "32 from 14")
     with torch.no_grad():
@@ -311,7 +312,10 @@ def test_random_before_a_factory_is_refused(module):
         build(f"random:{name}:build")
 
 
-def test_a_factorys_random_weights_do_not_follow_the_runs_seed(module):
-    name = module("def build():\n    return Net()\n")
-    a, b = (build(f"{name}:build", seed=seed).checkpoint_sha256 for seed in (0, 1))
-    assert a == b
+def test_the_runs_seed_draws_the_made_levels_and_not_the_factorys_weights(module):
+    name = module(ONE_MAP)
+    a, b, c = (build(f"{name}:build", seed=seed) for seed in (0, 1, 1))
+    assert a.checkpoint_sha256 == b.checkpoint_sha256
+    levels = [torch.cat([p.flatten() for p in x.backbone.levels.parameters()]) for x in (a, b, c)]
+    assert torch.equal(levels[1], levels[2])
+    assert not torch.equal(levels[0], levels[1])
