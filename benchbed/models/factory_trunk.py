@@ -3,7 +3,8 @@
 The contract, smallest first: the network's `forward_pyramid(x)`, or its `forward(x)` where it has
 no such method, takes normalised pictures (N, 3, H, W) and returns one map (N, C, h, w), or a list,
 tuple or dict of them. Strides and channels are seen on one probe of 224 x 224; levels that are
-missing are made. Further attributes are honoured where the network has them:
+missing are made, pictures are padded to what it needs, and a network that takes no other size is
+held to 224 x 224. Further attributes are honoured where the network has them:
 
 - `mean`, `std` (three plain numbers each), `channel_order` (`RGB` or `BGR`) and `scale` (1 for
   pixels in [0, 1], 255 for [0, 255]): the pixel convention. Without them ImageNet's RGB mean and
@@ -53,7 +54,12 @@ class FactoryBackbone(PyramidBackbone):
         with evaluating(trunk):
             shapes = [tuple(level.shape) for level in self._probed()]
             self._indices, own = _own_maps(name, shapes)
-            self._unit = math.lcm(*(entry.jump for entry in own))
+        try:
+            self._settle(own, [math.lcm(*(entry.jump for entry in own))])
+        except UsageError:
+            self._only_size = (PROBE, PROBE)
+            self._settle(own, [])
+        with evaluating(trunk):
             self.embedding_dim = self._probed_embedding(own[-1].channels)
             self._complete(own, [], stem_closes=False)
 
@@ -63,9 +69,9 @@ class FactoryBackbone(PyramidBackbone):
         return [maps[index] for index in self._indices]
 
     def embedding(self, images: Tensor) -> Tensor:
-        """See Backbone; the picture is not padded where the network has its own `embedding`."""
+        """See Backbone."""
         if self._embed is not None:
-            pooled: Tensor = self._embed(self.normalise(images))
+            pooled: Tensor = self._embed(self.prepared(images))
             return pooled
         return self.trunk_maps(images)[-1].mean((2, 3))
 

@@ -16,9 +16,6 @@ from benchbed.models.pyramid import PyramidBackbone
 from benchbed.models.seeding import seeded
 from benchbed.models.stages import block_layers
 
-COARSEST = 32
-"""Pixels that ConvNeXt's pictures are padded to a multiple of: it drops an incomplete cell's."""
-
 
 class HfBackbone(PyramidBackbone):
     """A transformers network run by its own forward; maps are its hidden states.
@@ -35,7 +32,6 @@ class HfBackbone(PyramidBackbone):
         config = trunk.config
         if self.reading == "tokens":
             self._patch = _patch_size(config.patch_size)
-            self._unit = self._patch
             # the class token, and DINOv2's registers
             self._extra_tokens = 1 + int(getattr(config, "num_register_tokens", 0))
             self.embedding_dim = _pooled_size(trunk)
@@ -43,8 +39,8 @@ class HfBackbone(PyramidBackbone):
             own, closers = [OwnMap(stride, config.hidden_size, self._patch)], list[str]()
         else:
             own, closers = _hierarchy(self.reading, trunk)
-            self._unit = COARSEST if self.reading == "stages" and "convnext" in model_type else 1
             self.embedding_dim = own[-1].channels
+        self._settle(own, [own[-1].jump])
         self._complete(own, closers, stem_closes=True)
 
     def own_maps(self, x: Tensor) -> list[Tensor]:
@@ -59,11 +55,8 @@ class HfBackbone(PyramidBackbone):
         return [tokens.transpose(1, 2).unflatten(2, grid)]
 
     def embedding(self, images: Tensor) -> Tensor:
-        """See Backbone; `pooler_output`, or the normed class token of a ViT without a pooler.
-
-        The picture is not padded: what transformers itself gives for it.
-        """
-        output = self._run(self.normalise(images))
+        """See Backbone; `pooler_output`, or the normed class token of a ViT without a pooler."""
+        output = self._run(self.prepared(images))
         pooled: Tensor | None = output.pooler_output
         if pooled is None:
             pooled = output.last_hidden_state[:, 0]

@@ -144,6 +144,40 @@ def test_missing_levels_are_made_and_said(module):
     assert all(backbone.stages())
 
 
+def test_a_network_of_one_size_is_held_to_it(module):
+    name = module(
+        """
+        class Fixed(Net):
+            def __init__(self):
+                super().__init__()
+                self.places = nn.Parameter(torch.zeros(1, 3, 224, 224))
+
+            def forward(self, x):
+                return super().forward(x + self.places)
+
+        def build():
+            return Fixed()
+        """
+    )
+    backbone = build(f"{name}:build").backbone.eval()
+    with torch.no_grad():
+        assert backbone.features(images(224, 224))[0].shape == (2, 8, 56, 56)
+        with pytest.raises(UsageError, match="takes only pictures of 224 x 224"):
+            backbone.features(images())
+
+
+def test_a_network_that_drops_incomplete_cells_is_padded(module):
+    name = module(ONE_MAP)
+    backbone = build(f"{name}:build").backbone.eval()
+    padded = torch.nn.functional.pad(backbone.normalise(images(90, 61)), (0, 9, 0, 8))
+    with torch.no_grad():
+        (own,) = backbone.trunk_maps(images(90, 61))
+        expected = backbone.trunk(padded)
+        maps = backbone.features(images(90, 61))
+    torch.testing.assert_close(own, expected)
+    assert [tuple(level.shape[2:]) for level in maps] == [(23, 16), (12, 8), (6, 4), (3, 2)]
+
+
 ATTRIBUTES = """
     class Net(Net):
         mean, std = [10.0, 20.0, 30.0], (1.0, 2.0, 4.0)

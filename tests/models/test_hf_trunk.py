@@ -1,5 +1,4 @@
 import json
-import os
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from safetensors.torch import load_file, save_file
 from benchbed.errors import CheckpointError
 from benchbed.models.sources import build
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()
 
@@ -127,6 +125,21 @@ def test_every_family_yields_the_exact_pyramid(tmp_path, name, height, width):
     for level, channels, stride in zip(maps, backbone.channels, backbone.strides, strict=True):
         assert level.shape == (2, channels, -(-height // stride), -(-width // stride))
     assert embedding.shape == (2, backbone.embedding_dim)
+
+
+@pytest.mark.parametrize(("name", "unit"), [("vit", 16), ("dinov2", 14), ("convnext", 32),
+                                            ("swin", 1), ("resnet", 1)])  # fmt: skip
+def test_odd_pictures_are_padded_by_as_little_as_the_family_needs(tmp_path, name, unit):
+    make(tmp_path, name)
+    backbone = build(str(tmp_path)).backbone.eval()
+    pictures = images(75, 53)
+    padding = (0, -53 % unit, 0, -75 % unit)
+    options = {"interpolate_pos_encoding": True} if name == "vit" else {}
+    network = transformers.AutoModel.from_pretrained(tmp_path, local_files_only=True).eval()
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(by_hand(pictures), padding)
+        expected = network(padded, **options).pooler_output.flatten(1)
+        close(backbone.embedding(pictures), expected)
 
 
 def test_a_swin_forgets_the_small_picture_it_saw_before(tmp_path):
