@@ -12,6 +12,9 @@ MAX_OPCODES = 3_000_000
 MAX_KEY_TUPLE = 16
 """Longest tuple taken as a dict's key; nested ones are refused, their hash can take for ever."""
 
+KEY_LIMIT = 1 << 48
+"""Numbers as a dict's key are indices of parameters, or addresses in files of torch 0.1."""
+
 
 class UnsafePickleError(Exception):
     """The file asks for what a checkpoint does not need; says what, and nothing was run."""
@@ -34,10 +37,17 @@ class Known:
 
 
 def plain_key(key: Any) -> Any:
-    """`key`, where it is one whose hash is quick: text, numbers, bytes, or a flat tuple of them."""
+    """`key`, where it is one whose hash is quick: text, a number, bytes, or a flat tuple of them.
+
+    Large numbers are refused too: ones that are 2**61 - 1 apart all have the same hash, and a dict
+    of them takes hours.
+    """
     atoms = key if isinstance(key, tuple) and len(key) <= MAX_KEY_TUPLE else (key,)
-    if not all(atom is None or isinstance(atom, str | int | float | bytes) for atom in atoms):
-        raise UnsafePickleError("a dict key that is neither text nor a number")
+    for atom in atoms:
+        if isinstance(atom, int | float) and not -KEY_LIMIT < atom < KEY_LIMIT:
+            raise UnsafePickleError("a dict key that is no index")
+        if atom is not None and not isinstance(atom, str | int | float | bytes):
+            raise UnsafePickleError("a dict key that is neither text nor a number")
     return key
 
 

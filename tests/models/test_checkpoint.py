@@ -216,6 +216,8 @@ def claims(folder):
     text = b"\x80\x02X" + struct.pack("<I", 50_000) + b"x" * 50_000 + b"q\x000"
     repeated = b"c_codecs\nencode\nq\x01X\x06\x00\x00\x00latin1q\x020]q\x03(" + (
         b"h\x01h\x00h\x02\x86R" * 20_000) + b"e."  # fmt: skip
+    numbers = b"".join(b"\x8a\x0a" + (i * (2**61 - 1)).to_bytes(10, "little") + b"N"
+                       for i in range(1, 20_000))  # fmt: skip
     files = {
         "storage.pth": rezipped(folder, {"data.pkl": tensor_pickle(huge, (huge,), (1,))}, "s.pth"),
         "view.pth": rezipped(folder, {"data.pkl": tensor_pickle(6, (huge,), (1,))}, "v.pth"),
@@ -229,6 +231,7 @@ def claims(folder):
         "shape.safetensors": safetensors_of({"dtype": "F32", "shape": [huge],
                                              "data_offsets": [0, 4 * huge]}),
         "tuples.pkl": doubling,
+        "hashes.pkl": b"\x80\x02}(" + numbers + b"u.",
         "encode.pkl": text + repeated,
         "bytes.pkl": b"\x80\x04\x8e" + struct.pack("<Q", huge) + b"x.",
         "bytearray.pkl": b"\x80\x05\x96" + struct.pack("<Q", huge) + b"x.",
@@ -255,8 +258,8 @@ def safetensors_of(entry):
 
 CLAIMS = (
     "storage.pth", "view.pth", "expanded.pth", "bytearray.pth", "bomb.pth", "exabytes.safetensors",
-    "shape.safetensors", "tuples.pkl", "encode.pkl", "bytes.pkl", "bytearray.pkl", "frame.pkl",
-    "bytearraycall.pkl", "reconstruct.pkl", "memo.pkl",
+    "shape.safetensors", "tuples.pkl", "hashes.pkl", "encode.pkl", "bytes.pkl", "bytearray.pkl",
+    "frame.pkl", "bytearraycall.pkl", "reconstruct.pkl", "memo.pkl",
 )  # fmt: skip
 
 

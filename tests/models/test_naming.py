@@ -1,16 +1,20 @@
+import pickle
 import re
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from safetensors.torch import load_file
 from timm.models import create_model
 from timm.models.vision_transformer import VisionTransformer
 from torchvision.models.resnet import Bottleneck, ResNet
 
+from benchbed.errors import CheckpointError
 from benchbed.models.audit import load_into
 from benchbed.models.checkpoint import Containers
 from benchbed.models.naming import CONVERSIONS, caffe2_resnet, openai_clip
+from benchbed.models.sources import build
 
 
 def resnet():
@@ -134,6 +138,19 @@ def test_caffe2_blobs_compute_the_folded_batch_norm():
     trunk.eval()
     got = trunk.bn1(trunk.conv1(images))
     assert torch.allclose(got, convolved * scale + shift, rtol=1e-5, atol=1e-5)
+
+
+def test_a_caffe2_file_loads_by_the_caffe_variant_and_is_refused_by_the_plain_one(tmp_path):
+    source = torchvision.models.resnet50()
+    blobs = {name: value.numpy() for name, value in caffe2_names(numbered(source)).items()}
+    path = tmp_path / "R-50.pkl"
+    path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+    loaded = build(str(path), arch="torchvision:resnet50.caffe")
+    assert (loaded.audit.conversion, loaded.convention.order) == ("Caffe2 ResNet", "BGR")
+    assert loaded.audit.pixel_warning(loaded.convention) == ""
+    with pytest.raises(CheckpointError, match=r"resnet50\.caffe") as caught:
+        build(str(path), arch="torchvision:resnet50")
+    assert caught.value.exit_code == 4
 
 
 def test_every_caffe2_blob_but_momentum_lands_in_the_trunk_or_the_head():
