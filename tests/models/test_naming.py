@@ -142,6 +142,7 @@ def test_caffe2_blobs_compute_the_folded_batch_norm():
 
 def test_a_caffe2_file_loads_by_the_caffe_variant_and_is_refused_by_the_plain_one(tmp_path):
     source = torchvision.models.resnet50()
+    source.fc = torch.nn.Identity()
     blobs = {name: value.numpy() for name, value in caffe2_names(numbered(source)).items()}
     path = tmp_path / "R-50.pkl"
     path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
