@@ -9,7 +9,7 @@ app = typer.Typer(help="The backbone cards.", no_args_is_help=True, rich_markup_
 
 @app.command("list")
 def list_backbones() -> None:
-    """List the shipped cards; any timm or torchvision name and any checkpoint works as well."""
+    """List the shipped cards; library names, folders, checkpoints and module:factory work too."""
     from rich.console import Console
     from rich.table import Table
 

@@ -142,6 +142,22 @@ def test_odd_pictures_are_padded_by_as_little_as_the_family_needs(tmp_path, name
         close(backbone.embedding(pictures), expected)
 
 
+def test_timms_architecture_filled_from_the_same_file_computes_the_same(tmp_path):
+    config = transformers.ViTConfig(
+        hidden_size=192, num_attention_heads=3, num_hidden_layers=12, intermediate_size=768,
+        image_size=224, patch_size=16, layer_norm_eps=1e-6,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
+    ours = build(str(tmp_path)).backbone.eval()
+    weights = str(tmp_path / "model.safetensors")
+    timms = build(weights, arch="timm:vit_tiny_patch16_224").backbone.eval()
+    timms.convention = ours.convention
+    with torch.no_grad():
+        close(ours.embedding(images(224, 224)), timms.embedding(images(224, 224)))
+        close(ours.trunk_maps(images(224, 224))[0], timms.trunk_maps(images(224, 224))[0])
+
+
 def test_a_swin_forgets_the_small_picture_it_saw_before(tmp_path):
     make(tmp_path, "swin")
     backbone = build(str(tmp_path)).backbone.eval()
