@@ -31,7 +31,8 @@ class Family:
     reading: str
     """`tokens` (one map of patch tokens), `windows` (Swin's stages) or `stages` (convolutions)."""
     pixels: tuple[tuple[float, float, float], tuple[float, float, float]] = IMAGENET
-    """Mean and std where the folder states none: what the family's published folders state."""
+    """Mean and std where the folder states none: ImageNet's, with which the families' authors
+    train; of ViT the default of transformers' ViTImageProcessor."""
 
 
 FAMILIES = {

@@ -25,11 +25,11 @@ RULES = (
     (r"\.(output\.dense|mlp\.fc2)\.", ".fc2."),
     (r"\.mlp\.(weights_out|down_proj)\.", ".mlp.out."),
 )
-"""Applied in this order; transformers 5.24 (`conversion_mapping.py`) against its model classes."""
+"""Applied in this order; from what transformers 5.24 writes against its modules' own names."""
 
 FUSED = re.compile(r"\.mlp\.weights_in\.(weight|bias)$")
-"""DINOv2-giant's SwiGLU input, one tensor in older files; its first half is the gate
-(transformers 4 `Dinov2SwiGLUFFN`: ``x1, x2 = chunk(2); silu(x1) * x2``)."""
+"""DINOv2-giant's SwiGLU input, one tensor in files of the older names; its first half is the gate
+(seen in what transformers 5.24 writes)."""
 
 MASK_TOKEN = "embeddings.mask_token"
 """Of masked-image pretraining; features do not use it, and most trunks have none."""
