@@ -86,6 +86,9 @@ def report(seen: "Inspection", asked: bool) -> list[str]:
         for one in seen.ranked:
             verdict = "refused" if one.fault else "fits"
             lines.append(f"  {100 * one.filled_share:6.2f} %  {one.arch[:44]:44}  {verdict}")
+        if sum(not one.fault for one in seen.ranked) > 1:
+            lines.append("  names and shapes cannot tell those that fit apart: take the one it was")
+            lines.append("  trained as")
     lines += ["", _row("audit", f"{seen.arch}: {audit.summary()}")]
     lines += [_row(label, _listed(names)) for label, names in _groups(audit) if names]
     lines += ["", *_pixel_lines(seen)]

@@ -50,6 +50,9 @@ SHORTLIST = (
 """Common architectures, looked at first; among equals the first one is named."""
 
 
+KEPT_EVERY = 100
+"""Architectures between writes of the cache, so that an interrupted search is not lost."""
+
 VALUE_ONLY = ("uniform_", "normal_", "clamp_", "erfinv_", "mul_", "add_", "fill_", "zero_")
 """Initialisation in place: nothing to do for tensors without values, and slow to pretend."""
 
@@ -108,6 +111,8 @@ def known_shapes(
             known[name] = shapes_of(trunk_state(meta_trunk(name)[0]).values())
         except Exception:
             known[name] = {}
+        if path and done % KEPT_EVERY == KEPT_EVERY - 1:
+            _write(path, known)
     if absent and path:
         _write(path, known)
     return {name: known[name] for name in wanted if known[name]}

@@ -103,6 +103,18 @@ def test_the_best_architecture_goes_first_and_lesser_ones_say_refused(seen):
     assert found.ranked[-1].fault
 
 
+def test_several_architectures_that_fit_are_said_to_be_indistinguishable(seen):
+    fits = "cannot tell those that fit apart"
+    several = seen(torchvision.models.resnet50().state_dict())
+    assert [one.arch for one in several.ranked if not one.fault] == [
+        "torchvision:resnet50", "timm:resnet50"
+    ]  # fmt: skip
+    assert fits in "\n".join(report(several, asked=False))
+    assert fits not in "\n".join(report(several, asked=True))
+    one = seen(torchvision.models.resnet18().state_dict())
+    assert fits not in "\n".join(report(one, asked=False))
+
+
 def test_a_vit_is_found_through_hugging_faces_split_attention(seen):
     state = small_vit()
     theirs = {}
