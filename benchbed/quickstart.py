@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
     return sorted(jobs, key=lambda job: (job.seed, TASKS.index(job.protocol.id)))
 
 
-def run_side_by_side(jobs: list[Job], processes: int) -> Iterator[Finished]:
+def run_side_by_side(jobs: list[Job], processes: int) -> Generator[Finished, None, None]:
     """Run jobs in `processes` single-threaded processes; yields each as it ends.
 
     One thread a process keeps the cores busy: two small runs side by side finish sooner than the
