@@ -36,7 +36,16 @@ def benchbed(tmp_path, cache):
 def test_help_names_every_command_and_imports_no_torch(benchbed):
     done = benchbed("--help")
     assert done.returncode == 0
-    for name in ("quickstart", "eval", "leaderboard", "tasks", "backbones", "data", "doctor"):
+    for name in (
+        "quickstart",
+        "eval",
+        "inspect",
+        "leaderboard",
+        "tasks",
+        "backbones",
+        "data",
+        "doctor",
+    ):
         assert f"  {name}" in done.stdout
     code = "import benchbed.cli.app, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
