@@ -7,18 +7,28 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from benchbed.engine.distributed import share_sizes
 from benchbed.engine.finetune import TrainSet
-from benchbed.errors import BenchbedError
+from benchbed.errors import BenchbedError, UsageError
 
 SampleKey = tuple[int, int]
 """(epoch, index): with the run's seed, all that a training sample depends on."""
+
+
+PREFETCHED = 4
+"""Micro-batches that each worker has ready."""
 
 
 class ShuffledBatches(Sampler[list[SampleKey]]):
     """Micro-batches of `steps` global batches, drawn without repeats inside an epoch.
 
     Epochs are joined end to end, so that every global batch is full. With `groups`, a global
-    batch holds pictures of one group only (detectron2's AspectRatioGroupedDataset).
+    batch holds pictures of one group only (detectron2's AspectRatioGroupedDataset). Of
+    `processes` that train together, number `rank` gets its own contiguous share of every global
+    batch; all get equally many micro-batches, as norms that share statistics wait for each other.
+
+    Raises:
+        UsageError: a process would get no picture in some pass.
     """
 
     def __init__(
@@ -29,14 +39,27 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         steps: int,
         seed: int,
         groups: Sequence[int] | None = None,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         self._pictures, self._batch_size, self._micro = pictures, batch_size, micro_batch
         self._steps, self._seed, self._groups = steps, seed, groups
+        shares = share_sizes(batch_size, processes)
+        self._start, self._share = sum(shares[:rank]), shares[rank]
+        self._passes = -(-max(shares) // micro_batch)
+        if min(shares) < self._passes:
+            raise UsageError(
+                f"a global batch of {batch_size} does not go round {processes} processes with"
+                f" {self._passes} passes each; use fewer processes, or a larger --micro-batch"
+            )
 
     def micro_sizes(self) -> list[int]:
-        """Sizes of the micro-batches that make up one global batch."""
-        whole, rest = divmod(self._batch_size, self._micro)
-        return [self._micro] * whole + ([rest] if rest else [])
+        """Sizes of the micro-batches that make up this process's share of a global batch."""
+        sizes, left = [], self._share
+        for later in reversed(range(self._passes)):
+            sizes.append(min(self._micro, left - later))
+            left -= sizes[-1]
+        return sizes
 
     def __len__(self) -> int:
         return self._steps * len(self.micro_sizes())
@@ -45,8 +68,10 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         batches = self._global_batches()
         for _ in range(self._steps):
             batch = next(batches)
-            for start in range(0, len(batch), self._micro):
-                yield batch[start : start + self._micro]
+            start = self._start
+            for size in self.micro_sizes():
+                yield batch[start : start + size]
+                start += size
 
     def _global_batches(self) -> Iterator[list[SampleKey]]:
         pending: dict[int, list[SampleKey]] = {}
@@ -106,6 +131,7 @@ def training_loader(
         collate_fn=_CollateOrError(collate),
         num_workers=workers,
         pin_memory=pin_memory,
-        persistent_workers=False,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCHED if workers else None,
         generator=torch.Generator().manual_seed(seed),
     )

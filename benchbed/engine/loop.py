@@ -4,12 +4,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from benchbed.engine import distributed
 from benchbed.engine.batches import ShuffledBatches, training_loader
 from benchbed.engine.finetune import Evaluation, FineTune, to_device
 from benchbed.engine.freezing import freeze, set_train_mode, synchronise
@@ -45,6 +48,8 @@ class Execution:
     micro_batch: int | None = None
     """Pictures a forward pass; gradients are accumulated to the protocol's global batch. Moves the
     number where a norm trains on batch statistics, which makes the record unrankable."""
+    report_interval: int | None = None
+    """Steps between reports; by default 1, and `CUDA_REPORT_INTERVAL` on CUDA."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,9 @@ def train(
 ) -> Trained:
     """Fine-tune `run.model` in place under the protocol's training section.
 
+    Of several processes each trains on its share of every global batch, and all end with the
+    first one's model.
+
     Raises:
         RunFailedError: a loss is not finite.
         DataError: a training picture cannot be read.
@@ -86,7 +94,7 @@ def train(
     model.to(device)
     # tensor cores want this layout; on a CPU depthwise convolutions take 0.6 of the time in it
     model.to(memory_format=torch.channels_last)
-    synchronise(backbone, training)
+    _synchronise(model, backbone, training, device)
     freeze(backbone, training)
     set_train_mode(model, backbone, training)
     optimiser = build_optimiser(
@@ -95,20 +103,22 @@ def train(
     averaged = _averaged(model, training)
     batches, micro_batches = _micro_batches(run, training, execution, schedule, seed)
     weights = [size / training.batch_size for size in batches.micro_sizes()]
+    called, micro_batches = _together(run, training, micro_batches, device, seed)
     log = _Log(training.batch_size, schedule.steps)
-    interval = CUDA_REPORT_INTERVAL if device.type == "cuda" else 1
+    interval = execution.report_interval or (CUDA_REPORT_INTERVAL if device.type == "cuda" else 1)
     for step in range(schedule.steps):
         _set_lr(optimiser, schedule, step)
         with _autocast(training, device):
-            losses = _accumulate(run, micro_batches, weights, device)
+            losses = _accumulate(run, called, micro_batches, weights, device)
         _update(model, optimiser, training)
         if averaged is not None:
             averaged.update_parameters(model)
         if (step + 1) % interval == 0 or step + 1 == schedule.steps:
             lr = max(group["lr"] for group in optimiser.param_groups)
-            on_progress(log.report(step + 1, losses, lr))
+            on_progress(log.report(step + 1, distributed.summed(losses), lr))
     seconds = log.seconds()
     best = model if averaged is None else averaged.module
+    distributed.share_buffers(best)
     return Trained(best, schedule.steps, seconds, log.images_per_s(schedule.steps), log.rows)
 
 
@@ -117,12 +127,16 @@ def evaluate(
 ) -> Evaluation:
     """Score a trained model on the protocol's evaluation split.
 
+    Of several processes each predicts for its share and the first one scores; all get the
+    metrics, and only the first one gets the rows.
+
     Raises:
         RunFailedError: a metric is not finite.
     """
     model.eval()
     with torch.inference_mode(), _autocast(training, device):
         evaluation = run.evaluate(model, device)
+    evaluation = replace(evaluation, metrics=distributed.from_first(evaluation.metrics))
     bad = [name for name, value in evaluation.metrics.items() if not math.isfinite(value)]
     if bad:
         raise RunFailedError(
@@ -152,6 +166,8 @@ def _micro_batches(
         steps=schedule.steps,
         seed=seed,
         groups=run.aspect_groups,
+        rank=distributed.rank(),
+        processes=distributed.world_size(),
     )
     loader = training_loader(
         run.train_set,
@@ -165,20 +181,80 @@ def _micro_batches(
 
 
 def _accumulate(
-    run: FineTune, micro_batches: Iterator[object], weights: list[float], device: torch.device
+    run: FineTune,
+    called: nn.Module,
+    micro_batches: Iterator[object],
+    weights: list[float],
+    device: torch.device,
 ) -> dict[str, Tensor]:
-    """Forward and backward one global batch; returns its mean losses, still on the device."""
+    """Forward and backward this process's share of one global batch.
+
+    Returns the share's part of the batch's mean losses, still on the device.
+    """
     totals: dict[str, Tensor] = {}
-    for weight in weights:
-        batch = next(micro_batches)
-        if isinstance(batch, BenchbedError):
-            raise batch
-        losses = run.loss(run.model, to_device(batch, device))
-        total = torch.stack([loss.float() for loss in losses.values()]).sum() * weight
-        total.backward()  # type: ignore[no-untyped-call]
+    # gradients are averaged over the processes, and each weight is a share of the whole batch
+    processes = distributed.world_size()
+    for done, weight in enumerate(weights, 1):
+        with distributed.exchanging(called, now=done == len(weights)):
+            losses = run.loss(called, to_device(_unbroken(next(micro_batches)), device))
+            _total(losses, weight * processes).backward()  # type: ignore[no-untyped-call]
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0) + loss.detach().float() * weight
     return totals
+
+
+def _total(losses: dict[str, Tensor], weight: float) -> Tensor:
+    return torch.stack([loss.float() for loss in losses.values()]).sum() * weight
+
+
+def _unbroken(batch: object) -> Any:
+    if isinstance(batch, BenchbedError):
+        raise batch
+    return batch
+
+
+def _together(
+    run: FineTune,
+    training: Training,
+    micro_batches: Iterator[object],
+    device: torch.device,
+    seed: int,
+) -> tuple[nn.Module, Iterator[object]]:
+    """The model to call and the batches to call it with, once the processes are as one."""
+    if distributed.world_size() == 1:
+        return run.model, micro_batches
+    distributed.seed_apart(seed)
+    first = next(micro_batches)
+    with _autocast(training, device):
+        unused = _has_unused(run, _unbroken(first), device)
+    return distributed.together(run.model, device, unused), chain([first], micro_batches)
+
+
+def _has_unused(run: FineTune, batch: Any, device: torch.device) -> bool:
+    """Whether a trainable parameter gets no gradient, found by a pass that leaves no trace."""
+    buffers = [buffer.clone() for buffer in run.model.buffers()]
+    state = torch.get_rng_state()
+    _total(run.loss(run.model, to_device(batch, device)), 1.0).backward()  # type: ignore[no-untyped-call]
+    unused = any(p.requires_grad and p.grad is None for p in run.model.parameters())
+    run.model.zero_grad(set_to_none=True)
+    for buffer, before in zip(run.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+    torch.set_rng_state(state)
+    return unused
+
+
+def _synchronise(
+    model: nn.Module, backbone: Backbone, training: Training, device: torch.device
+) -> None:
+    """Let norms share statistics under `sync`, the head's too: all see the whole global batch.
+
+    A CPU has no such norm; `Job.unrankable_reasons` says what its norms see.
+    """
+    if device.type != "cuda":
+        return
+    synchronise(backbone, training)
+    if training.batch_norm == "sync" and distributed.world_size() > 1:
+        distributed.synchronise_norms(model)
 
 
 def _set_lr(optimiser: torch.optim.Optimizer, schedule: ResolvedSchedule, step: int) -> None:
