@@ -55,6 +55,8 @@ class DetectionSet:
     """Boxes of the whole split left out: no area inside the picture."""
     clipped_boxes: int = 0
     """Boxes of the whole split cut off at the picture's border."""
+    zero_based: tuple[int | str, ...] = ()
+    """VOC pictures with a box that starts below 1, where the format's first pixel is 1."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class PersonBox:
     width: int
     height: int
     box: tuple[float, float, float, float]
-    """x, y, width, height in pixels, clipped to the picture."""
+    """x, y, width, height in pixels; ground truth is clipped to the picture, detections are not."""
     score: float
     """1.0 for ground-truth boxes, the detector's score otherwise."""
     keypoints: FloatArray
@@ -97,6 +99,10 @@ class PoseSet:
 
     people: tuple[PersonBox, ...]
     annotation_file: Path
+    box_file: Path | None = None
+    """The detector's boxes; None for ground-truth boxes."""
+    image_ids: tuple[int, ...] | None = None
+    """Pictures that are scored, whether they have a box or not; None: those of `people`."""
     dropped_boxes: int = 0
     """People of the whole split left out: no area inside the picture."""
     clipped_boxes: int = 0
@@ -115,6 +121,8 @@ class SplitFacts:
     """Boxes left out for want of area; None where the task has no boxes."""
     clipped_boxes: int | None = None
     """Boxes cut off at the picture's border; None where the task has no boxes."""
+    box_file_sha256: str | None = None
+    """Of the detector's person boxes; None where boxes are ground truth."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON-able form."""

@@ -37,7 +37,9 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class _Image:
+class CocoImage:
+    """A picture with its raw annotations."""
+
     path: Path
     id: int
     width: int
@@ -46,12 +48,12 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Split:
+class CocoSplit:
     """A checked annotation file."""
 
     file: Path
     categories: dict[int, str]
-    images: list[_Image]
+    images: list[CocoImage]
     boxes: Counter[str] = field(default_factory=Counter)
     """How many boxes were `dropped` and `clipped`."""
 
@@ -65,7 +67,7 @@ def read_instances(root: Path, split: str) -> DetectionSet:
     Raises:
         DataError: a missing or broken file, a missing picture, or a reference to nothing.
     """
-    content = _read(root, "instances", split)
+    content = read_split(root, "instances", split)
     category_ids = tuple(sorted(content.categories))
     index = {category: label for label, category in enumerate(category_ids)}
     pictures = tuple(_detection_picture(content, image, index) for image in content.images)
@@ -89,7 +91,7 @@ def read_people(root: Path, split: str, *, labelled_only: bool = False) -> PoseS
     Raises:
         DataError: as `read_instances`.
     """
-    content = _read(root, "person_keypoints", split)
+    content = read_split(root, "person_keypoints", split)
     if PERSON not in content.categories:
         raise DataError(f"{content.file}: has no person category (id {PERSON}); {REMEDY}")
     people = tuple(
@@ -108,7 +110,9 @@ def read_people(root: Path, split: str, *, labelled_only: bool = False) -> PoseS
     )
 
 
-def _detection_picture(content: _Split, image: _Image, index: dict[int, int]) -> DetectionPicture:
+def _detection_picture(
+    content: CocoSplit, image: CocoImage, index: dict[int, int]
+) -> DetectionPicture:
     boxes, labels, ignore = [], [], []
     for annotation in image.annotations:
         category = annotation.get("category_id")
@@ -131,7 +135,7 @@ def _detection_picture(content: _Split, image: _Image, index: dict[int, int]) ->
     )
 
 
-def _person(content: _Split, image: _Image, annotation: dict[str, Any]) -> PersonBox | None:
+def _person(content: CocoSplit, image: CocoImage, annotation: dict[str, Any]) -> PersonBox | None:
     area = annotation.get("area")
     if not isinstance(area, int | float) or not math.isfinite(area):
         _refuse(content.file, annotation, f"has the area {area}")
@@ -154,7 +158,12 @@ def _person(content: _Split, image: _Image, annotation: dict[str, Any]) -> Perso
     )
 
 
-def _read(root: Path, kind: str, split: str) -> _Split:
+def read_split(root: Path, kind: str, split: str) -> CocoSplit:
+    """Read and check `annotations/<kind>_<split>.json`; pictures in the order of their ids.
+
+    Raises:
+        DataError: a missing or broken file, a missing picture, or a reference to nothing.
+    """
     path = root / "annotations" / f"{kind}_{split}.json"
     content = _parse(path)
     folder = root / split
@@ -181,7 +190,7 @@ def _read(root: Path, kind: str, split: str) -> _Split:
     if len({image.id for image in images}) < len(images):
         raise DataError(f"{path}: lists a picture id twice; {REMEDY}")
     _require_pictures(path, [image.path for image in images])
-    return _Split(path, categories, images)
+    return CocoSplit(path, categories, images)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -207,11 +216,11 @@ def _parse(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _image(folder: Path, entry: dict[str, Any], annotations: list[dict[str, Any]]) -> _Image:
+def _image(folder: Path, entry: dict[str, Any], annotations: list[dict[str, Any]]) -> CocoImage:
     width, height = int(entry["width"]), int(entry["height"])
     if width <= 0 or height <= 0:
         raise ValueError(f"picture {entry['id']} of {width}x{height} pixels")
-    return _Image(folder / entry["file_name"], int(entry["id"]), width, height, annotations)
+    return CocoImage(folder / entry["file_name"], int(entry["id"]), width, height, annotations)
 
 
 def _require_pictures(annotation_file: Path, pictures: list[Path]) -> None:
@@ -223,7 +232,7 @@ def _require_pictures(annotation_file: Path, pictures: list[Path]) -> None:
         )
 
 
-def _clipped_box(content: _Split, image: _Image, annotation: dict[str, Any]) -> Box | None:
+def _clipped_box(content: CocoSplit, image: CocoImage, annotation: dict[str, Any]) -> Box | None:
     """The box inside the picture, or None without area there; counts what it changes."""
     box = annotation.get("bbox")
     if (

@@ -21,7 +21,8 @@ def read_split(root: Path, split: str, classes: int | None = None) -> LabelledPi
         classes: how many class folders there must be; None takes any number.
 
     Raises:
-        DataError: missing split, flat folder, empty class, or another number of classes.
+        DataError: missing split, pictures outside class folders, an empty class, or another number
+            of classes.
     """
     folder = root / split
     if not folder.is_dir():
@@ -30,6 +31,12 @@ def read_split(root: Path, split: str, classes: int | None = None) -> LabelledPi
     names = sorted(entry.name for entry in visible if entry.is_dir())
     if not names:
         _refuse_without_classes(folder, sum(map(_is_picture, visible)))
+    stray = sum(map(_is_picture, visible))
+    if stray:
+        raise DataError(
+            f"{folder}: {stray} pictures lie beside the class folders and would be left out; sort"
+            " them into their class folders"
+        )
     if classes is not None and len(names) != classes:
         raise DataError(
             f"{folder}: {len(names)} class folders, the protocol needs {classes}; complete the"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from benchbed.data.annotations import (
     SegmentationPicture,
     SegmentationSet,
 )
+from benchbed.data.voc_lists import AUGMENTED, added_names, existing, split_names
 from benchbed.errors import DataError, nearest_name_hint
 
 
@@ -32,12 +34,16 @@ def read_detection(
     read = tuple(
         _read_picture(root / year, name, known)
         for year, split in splits
-        for name in _split_names(root / year / "ImageSets" / "Main" / f"{split}.txt")
+        for name in split_names(root / year / "ImageSets" / "Main" / f"{split}.txt")
     )
     ids = tuple(range(1, len(known) + 1))
-    pictures = tuple(picture for picture, _ in read)
-    clipped = sum(count for _, count in read)
-    return DetectionSet(tuple(classes), ids, pictures, annotation_file=None, clipped_boxes=clipped)
+    return DetectionSet(
+        classes=tuple(classes),
+        category_ids=ids,
+        pictures=tuple(item.picture for item in read),
+        clipped_boxes=sum(item.clipped for item in read),
+        zero_based=tuple(item.picture.id for item in read if item.zero_based),
+    )
 
 
 def read_segmentation(
@@ -49,62 +55,51 @@ def read_segmentation(
 ) -> SegmentationSet:
     """Index the pictures of a segmentation split and their label maps.
 
-    The files are decoded when they are used, not here.
+    The files are decoded when they are used, not here. The split `train_aug` is VOC's `train` and
+    the pictures that SBD adds; as in mmsegmentation, those of `train` keep VOC's own label maps in
+    SegmentationClass, and `label_folder` holds those of the others.
 
     Raises:
-        DataError: a missing list, picture or label map.
+        DataError: a missing list, picture or label map; an added picture that `val` lists.
     """
     base = root / year
-    names = _split_names(base / "ImageSets" / "Segmentation" / f"{split}.txt")
+    lists = base / "ImageSets" / "Segmentation"
+    if split in AUGMENTED:
+        own = split_names(lists / "train.txt")
+        places = [(name, "SegmentationClass") for name in own]
+        places += [(name, label_folder) for name in added_names(lists, own)]
+    else:
+        places = [(name, label_folder) for name in split_names(lists / f"{split}.txt")]
     found = tuple(
         SegmentationPicture(
-            _existing(base / "JPEGImages" / f"{name}.jpg", "picture"),
-            _existing(base / label_folder / f"{name}.png", "label map"),
+            existing(base / "JPEGImages" / f"{name}.jpg", "picture"),
+            existing(base / folder / f"{name}.png", "label map"),
         )
-        for name in names
+        for name, folder in places
     )
     return SegmentationSet(tuple(classes), found)
 
 
-def _split_names(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{path}: the list of the split is missing; unpack the VOC devkit there"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: the list of the split is unreadable ({error}); unpack the devkit again"
-        ) from error
-    names = [line.split()[0] for line in lines if line.strip()]
-    if not names:
-        raise DataError(f"{path}: the list of the split is empty; unpack the devkit again")
-    if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise DataError(f"{path}: lists {twice} twice; remove one of the lines")
-    return names
+@dataclass(frozen=True)
+class _Read:
+    picture: DetectionPicture
+    clipped: int
+    """Boxes cut off at the picture's border."""
+    zero_based: bool
+    """A box starts below 1, where the format's first pixel is 1."""
 
 
-def _existing(path: Path, what: str) -> Path:
-    if not path.is_file():
-        raise DataError(
-            f"{path}: the {what} is missing, though its split lists it; unpack the devkit again"
-        )
-    return path
-
-
-def _read_picture(base: Path, name: str, known: dict[str, int]) -> tuple[DetectionPicture, int]:
-    """One picture, and how many of its boxes were clipped."""
-    path = _existing(base / "Annotations" / f"{name}.xml", "annotation")
-    picture = _existing(base / "JPEGImages" / f"{name}.jpg", "picture")
+def _read_picture(base: Path, name: str, known: dict[str, int]) -> _Read:
+    path = existing(base / "Annotations" / f"{name}.xml", "annotation")
+    picture = existing(base / "JPEGImages" / f"{name}.jpg", "picture")
     try:
         root = ElementTree.parse(path).getroot()
         width, height = (int(_number(root, f"size/{side}")) for side in ("width", "height"))
-        boxes, labels, difficult, clipped = [], [], [], 0
+        boxes, labels, difficult, clipped, zero_based = [], [], [], 0, False
         for item in root.iter("object"):
             labels.append(_label(path, item.findtext("name", "").strip(), known))
             box = [_number(item, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+            zero_based |= min(box[:2]) < 1
             box[:2] = box[0] - 1, box[1] - 1
             boxes.append(_inside(path, item.findtext("name", ""), box, width, height))
             clipped += boxes[-1] != box
@@ -121,7 +116,7 @@ def _read_picture(base: Path, name: str, known: dict[str, int]) -> tuple[Detecti
         ignore=np.zeros(len(boxes), dtype=np.bool_),
         difficult=np.array(difficult, dtype=np.bool_),
     )
-    return annotated, clipped
+    return _Read(annotated, clipped, zero_based)
 
 
 def _number(element: ElementTree.Element, place: str) -> float:

@@ -164,4 +164,4 @@ def _spread(split: LabelledPictures, limit: int | None) -> LabelledPictures:
 
 
 def _facts(split: LabelledPictures) -> dict[str, Any]:
-    return fingerprint.of_split(split.paths, len(split.labels)).as_dict()
+    return fingerprint.of_labelled(split).as_dict()

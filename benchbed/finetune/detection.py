@@ -252,22 +252,7 @@ READERS: dict[str, Callable[[Path, DetectionData, Sequence[str]], DetectionSet]]
 
 
 def _facts(split: DetectionSet) -> dict[str, Any]:
-    if split.annotation_file is not None:
-        files = [split.annotation_file]
-    else:
-        files = [
-            picture.path.parent.parent / "Annotations" / f"{picture.id}.xml"
-            for picture in split.pictures
-        ]
-    annotations = sum(len(picture.labels) for picture in split.pictures)
-    paths = [picture.path for picture in split.pictures]
-    return fingerprint.of_split(
-        paths,
-        annotations,
-        files,
-        dropped_boxes=split.dropped_boxes,
-        clipped_boxes=split.clipped_boxes,
-    ).as_dict()
+    return fingerprint.of_detection(split).as_dict()
 
 
 def _padded(side: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchbed.data import coco as coco_reader
-from benchbed.data import fingerprint, pictures, roots
+from benchbed.data import fingerprint, person_boxes, pictures, roots
 from benchbed.data.annotations import PersonBox, PoseSet
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
-from benchbed.errors import DataError, UsageError
+from benchbed.errors import DataError
 from benchbed.finetune.heatmaps import decode, encode, unflip
 from benchbed.finetune.metrics import coco as coco_metric
 from benchbed.finetune.metrics.oks_nms import oks, oks_nms
@@ -111,25 +112,21 @@ def prepare(
     Args:
         protocol: what is fixed.
         backbone: what is evaluated; its stride-32 map is used.
-        data_root: a folder with COCO in it.
+        data_root: a folder with COCO in it; with `boxes: file` also the detector's person boxes.
         seed: of the run; the head's initialisation comes from torch's generator.
         limit: keep the first N pictures of each split.
 
     Raises:
         DataError: the data set is missing or invalid.
-        UsageError: the protocol asks for detector boxes.
     """
     del seed
-    if protocol.data.boxes != "ground-truth":
-        raise UsageError(
-            f"{protocol.id}@{protocol.version}: boxes: {protocol.data.boxes} is not supported yet;"
-            " use a protocol with boxes: ground-truth"
-        )
     root = roots.find(data_root, "coco")
     train = _first_pictures(
         coco_reader.read_people(root, protocol.data.train_split, labelled_only=True), limit
     )
-    test = _first_pictures(coco_reader.read_people(root, protocol.data.eval_split), limit)
+    from_file = protocol.data.boxes == "file"
+    read_test = person_boxes.read_detected if from_file else coco_reader.read_people
+    test = _first_pictures(read_test(root, protocol.data.eval_split), limit)
     for split in (train, test):
         if not split.people:
             raise DataError(f"{split.annotation_file}: no person to train or evaluate on")
@@ -197,8 +194,10 @@ def evaluate_people(
     poses = list(estimate(model, people.people, protocol, device))
     kept = _suppress(people.people, poses, protocol.test.nms_oks)
     results = [_result(people.people[index], poses[index]) for index in kept]
-    image_ids = {person.image_id for person in people.people}
-    figures = coco_metric.score(people.annotation_file, results, "keypoints", image_ids)
+    counted = people.image_ids
+    if counted is None:
+        counted = tuple({person.image_id for person in people.people})
+    figures = coco_metric.score(people.annotation_file, results, "keypoints", counted)
     order = [*protocol.metric_names, *figures]
     return Evaluation(
         metrics={name: figures[name] for name in dict.fromkeys(order)},
@@ -215,12 +214,14 @@ def estimate(
 ) -> Iterator[Pose]:
     """Estimate the pose in each person box, in order."""
     spec = protocol.input
+    # a detector finds some twenty boxes a picture, one after another
+    read_rgb = lru_cache(maxsize=1)(pictures.read_rgb)
     for start in range(0, len(people), EVALUATION_BATCH):
         batch = people[start : start + EVALUATION_BATCH]
         matrices = [_test_matrix(person, spec) for person in batch]
         images = torch.stack(
             [
-                _as_tensor(warp(pictures.read_rgb(person.path), matrix, spec.height, spec.width))
+                _as_tensor(warp(read_rgb(person.path), matrix, spec.height, spec.width))
                 for person, matrix in zip(batch, matrices, strict=True)
             ]
         )
@@ -302,16 +303,11 @@ def _details(
 def _first_pictures(people: PoseSet, limit: int | None) -> PoseSet:
     if limit is None:
         return people
-    first = set(list(dict.fromkeys(person.image_id for person in people.people))[:limit])
-    return replace(people, people=tuple(p for p in people.people if p.image_id in first))
+    with_box = dict.fromkeys(person.image_id for person in people.people)
+    first = list(people.image_ids or with_box)[:limit]
+    kept = tuple(person for person in people.people if person.image_id in set(first))
+    return replace(people, people=kept, image_ids=people.image_ids and tuple(first))
 
 
 def _facts(people: PoseSet) -> dict[str, Any]:
-    paths = [person.path for person in people.people]
-    return fingerprint.of_split(
-        paths,
-        len(paths),
-        [people.annotation_file],
-        dropped_boxes=people.dropped_boxes,
-        clipped_boxes=people.clipped_boxes,
-    ).as_dict()
+    return fingerprint.of_people(people).as_dict()

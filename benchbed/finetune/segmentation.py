@@ -209,6 +209,4 @@ def evaluate_pictures(
 
 
 def _facts(split: SegmentationSet) -> dict[str, Any]:
-    maps = [item.label_map for item in split.pictures]
-    names = [item.picture for item in split.pictures]
-    return fingerprint.of_split(names, len(maps), maps).as_dict()
+    return fingerprint.of_segmentation(split).as_dict()

@@ -68,3 +68,9 @@ def test_hidden_folders_and_files_are_no_classes_or_pictures(tmp_path):
     (train / "n01" / "._a.jpg").write_bytes(b"x")
     split = read_split(root, "train", 1)
     assert (split.classes, [path.name for path in split.paths]) == (("n01",), ["a.jpg"])
+
+
+def test_pictures_beside_the_class_folders_are_refused(root):
+    Image.new("RGB", (4, 4)).save(root / "val" / "ILSVRC2012_val_00000001.JPEG")
+    with pytest.raises(DataError, match="val: 1 pictures lie beside the class folders"):
+        read_split(root, "val")

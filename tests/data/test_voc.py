@@ -159,3 +159,18 @@ def test_a_malformed_annotation_is_one_line_with_its_fault(read, parts, words):
 def test_a_faulty_list_is_named(read, names, words):
     with pytest.raises(DataError, match=rf"val.txt: .*{words}"):
         read(SIZE, names=names)
+
+
+def test_pictures_with_boxes_below_the_first_pixel_are_told(read):
+    assert read(SIZE, thing(1, 1, 5, 5)).zero_based == ()
+    assert read(SIZE, thing(1, 1, 5, 5), thing(3, 0, 5, 5)).zero_based == ("a",)
+
+
+def test_merged_vocs_are_read_from_one_folder(devkit):
+    detect(devkit, (1, 1, 5, 5))
+    base = devkit / "VOC2007"
+    (base / "ImageSets/Main/trainval.txt").write_text("000002\n")
+    (base / "Annotations/000002.xml").write_text((base / "Annotations/000001.xml").read_text())
+    Image.new("RGB", (20, 10)).save(base / "JPEGImages/000002.jpg")
+    found = read_detection(devkit, [("VOC2007", "trainval")], ("dog", "cat"))
+    assert [picture.id for picture in found.pictures] == ["000002"]

@@ -1,5 +1,6 @@
 """The pose family: crops, loss, flip test, scoring, and a run from end to end."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from benchbed.data.annotations import PersonBox, PoseSet
 from benchbed.engine.finetune import seeded_torch
-from benchbed.errors import DataError, UsageError
+from benchbed.errors import DataError
 from benchbed.finetune import pose
 from benchbed.finetune.person_crop import FLIP_ORDER
 from benchbed.specs.pose import PoseProtocol
@@ -251,9 +252,84 @@ def test_the_loss_falls_on_two_people(prepare, mini, coco_root):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_detector_boxes_are_refused(prepare, mini, coco_root):
-    with pytest.raises(UsageError, match="boxes: file is not supported"):
-        prepare(changed(mini, data={"boxes": "file"}), coco_root)
+@pytest.fixture
+def detected(mini, coco_root):
+    """Two good boxes on the two people of picture 2, none on picture 1, a false one on 3."""
+
+    def write(entries):
+        folder = coco_root / "coco" / "person_detection_results"
+        folder.mkdir(exist_ok=True)
+        path = folder / "COCO_val2017_detections_AP_H_56_person.json"
+        path.write_text(json.dumps(entries))
+        return changed(
+            mini,
+            data={"boxes": "file"},
+            test={"flip": False},
+            input={"height": 192, "width": 128},
+        )
+
+    return write
+
+
+BOXES = [
+    {"image_id": 3, "category_id": 1, "bbox": [20, 12, 60, 90], "score": 0.3},
+    {"image_id": 2, "category_id": 1, "bbox": [8, 12, 60, 90], "score": 0.9},
+    {"image_id": 2, "category_id": 1, "bbox": [88, 12, 60, 90], "score": 0.001},
+    {"image_id": 2, "category_id": 3, "bbox": [0, 0, 9, 9], "score": 0.99},
+]
+
+
+def test_detector_boxes_miss_the_people_that_the_detector_missed(prepare, detected, coco_root):
+    run = prepare(detected(BOXES), coco_root)
+    evaluation = run.evaluate(PerfectModel(), torch.device("cpu"))
+    # two of the three people of the split have a box: recall stops at two thirds
+    assert evaluation.metrics["AR50"] == pytest.approx(2 / 3)
+    assert [row["image_id"] for row in evaluation.detail] == [2, 2, 3]
+    assert [row["oks"] for row in evaluation.detail] == [None] * 3
+    assert evaluation.predictions[0]["score"] > 100 * evaluation.predictions[1]["score"] > 0
+
+
+def test_detector_boxes_are_scored_as_pycocotools_does(prepare, detected, coco_root):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    run = prepare(detected(BOXES), coco_root)
+    evaluation = run.evaluate(PerfectModel(), torch.device("cpu"))
+    path = coco_root / "coco" / "annotations" / "person_keypoints_val2017.json"
+    truth = COCO(str(path))
+    oracle = COCOeval(truth, truth.loadRes(evaluation.predictions), "keypoints")
+    oracle.evaluate()
+    oracle.accumulate()
+    oracle.summarize()
+    assert evaluation.metrics["AP"] == pytest.approx(oracle.stats[0], abs=1e-12)
+    assert evaluation.metrics["AR"] == pytest.approx(oracle.stats[5], abs=1e-12)
+
+
+def test_detector_boxes_leave_training_as_it_is(prepare, mini, detected, coco_root):
+    boxes = detected(BOXES)
+    assert prepare(boxes, coco_root).train_set.people[0].score == 1.0
+    assert len(prepare(boxes, coco_root).train_set) == len(prepare(mini, coco_root).train_set)
+
+
+def test_the_box_file_is_in_the_facts_and_in_the_fingerprint(prepare, mini, detected, coco_root):
+    other = prepare(detected(BOXES[:2]), coco_root).dataset["eval"]
+    facts = prepare(detected(BOXES), coco_root).dataset["eval"]
+    plain = prepare(mini, coco_root).dataset["eval"]
+    path = coco_root / "coco/person_detection_results/COCO_val2017_detections_AP_H_56_person.json"
+    assert facts["box_file_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len({facts["fingerprint"], other["fingerprint"], plain["fingerprint"]}) == 3
+    assert "box_file_sha256" not in plain
+
+
+def test_a_limit_counts_pictures_without_a_detected_person_too(prepare, detected, coco_root):
+    run = prepare(detected(BOXES), coco_root, limit=2)
+    evaluation = run.evaluate(PerfectModel(), torch.device("cpu"))
+    assert {row["image_id"] for row in evaluation.detail} == {2}
+    assert evaluation.metrics["AR50"] == pytest.approx(2 / 3)
+
+
+def test_boxes_from_a_file_are_another_protocol(mini):
+    assert changed(mini, data={"boxes": "file"}).hash() != mini.hash()
 
 
 def test_split_without_people_is_refused(prepare, mini, tmp_path):
