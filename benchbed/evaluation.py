@@ -7,21 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchbed.data.world.writing import read_manifest
+from benchbed.engine import distributed
 from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
+from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.step_log import StepLog
-from benchbed.errors import DataError, RunFailedError, UsageError
+from benchbed.errors import DataError, RunFailedError
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.jobs import Job, JobOptions, plan_jobs
 from benchbed.models.cost import forward_flops, parameter_count
 from benchbed.models.sources import LoadedBackbone, build
+from benchbed.placement import choose_device, choose_workers, require_devices
 from benchbed.records.provenance import collect_provenance, device_facts
 from benchbed.records.record import (
     Arguments,
@@ -86,12 +90,17 @@ def run_job(
 ) -> Outcome:
     """Run one job, unless its record is there already.
 
+    With several `gpus` it starts their processes, unless this is one of them; in those, the first
+    one writes the record and all return it.
+
     Raises:
         UsageError: unknown backbone or device, or a record that cannot be read.
         DataError: the data set is missing or invalid.
         CheckpointError: the weights cannot be used.
         RunFailedError: training or scoring failed.
     """
+    if job.options.gpus > 1 and distributed.world_size() == 1:
+        return _run_together(job, on_progress, say)
     device = choose_device(job.options.device)
     loaded = build(
         job.backbone,
@@ -101,7 +110,7 @@ def run_job(
         say=say,
     )
     path = _record_path(job, loaded)
-    done = find_record(path)
+    done = distributed.from_first(find_record(path))
     if done is not None:
         return Outcome(done, path, skipped=True)
     if loaded.audit is not None:
@@ -112,7 +121,9 @@ def run_job(
     root = data_root(job, say)
     start = Start(collect_provenance(), datetime.now(UTC), time.perf_counter())
     _reset_peak_memory(device)
-    execution = Execution(device, job.options.workers, job.options.micro_batch)
+    execution = Execution(
+        device, choose_workers(job.options.workers, device), job.options.micro_batch
+    )
     with seeded_torch(job.seed), _step_log(job, path) as log, _memory_told(job):
         protocol = job.protocol
         run = PREPARE[protocol.kind](
@@ -127,8 +138,27 @@ def run_job(
         trained = train(run, protocol.training, execution, seed=job.seed, on_progress=report)
         evaluation = score(run, trained.model, protocol.training, device)
     record = _record(job, loaded, run, trained, evaluation, flops, device, start)
-    write_record(path, record, evaluation.detail, evaluation.predictions)
-    return Outcome(record, path, skipped=False)
+    if distributed.rank() == 0:
+        write_record(path, record, evaluation.detail, evaluation.predictions)
+    return Outcome(distributed.from_first(record), path, skipped=False)
+
+
+def _run_together(job: Job, on_progress: OnProgress, say: Say) -> Outcome:
+    device_type = require_devices(job.options.device, job.options.gpus)
+    # a world that is not there yet is drawn once, not by every process
+    data_root(job)
+
+    def relay(told: Progress | str) -> None:
+        if isinstance(told, str):
+            say(told)
+        else:
+            on_progress(told)
+
+    return launch(partial(_one_of_several, job), job.options.gpus, device_type, relay)
+
+
+def _one_of_several(job: Job, tell: Relay) -> Outcome:
+    return run_job(job, on_progress=tell, say=tell)
 
 
 def evaluate(
@@ -152,22 +182,6 @@ def evaluate(
         options=options,
     )  # fmt: skip
     return [run_job(job).record for job in jobs]
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device asked for, or CUDA where there is one.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: not usable here; try cpu") from error
-    return device
 
 
 def data_root(job: Job, say: Say = lambda line: None) -> Path:
@@ -219,7 +233,8 @@ def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
 
 def _step_log(job: Job, path: Path) -> AbstractContextManager[StepLog]:
     folder = job.options.out / "tensorboard" / path.name.removesuffix(SUFFIX)
-    return StepLog(folder) if job.options.tensorboard else nullcontext(StepLog(None))
+    wanted = job.options.tensorboard and distributed.rank() == 0
+    return StepLog(folder) if wanted else nullcontext(StepLog(None))
 
 
 def _record(
@@ -251,12 +266,12 @@ def _record(
         unrankable_reasons=reasons,
         dataset=run.dataset,
         provenance=start.provenance,
-        arguments=Arguments(passed=sys.argv[1:], resolved=_resolved(job)),
-        device=device_facts(device),
+        arguments=Arguments(passed=sys.argv[1:], resolved=_resolved(job, device)),
+        device=device_facts(device).model_copy(update={"count": distributed.world_size()}),
         cost=Cost(
             wall_clock_s=seconds,
-            device_hours=seconds / 3600,
-            peak_memory_bytes=_peak_memory(device),
+            device_hours=seconds / 3600 * distributed.world_size(),
+            peak_memory_bytes=distributed.largest(_peak_memory(device)),
             train_images_per_s=trained.images_per_s,
             parameters_total=sum(p.numel() for p in run.model.parameters()),
         ),
@@ -289,8 +304,9 @@ def _backbone_facts(loaded: LoadedBackbone, run: FineTune, flops: int) -> Backbo
     )
 
 
-def _resolved(job: Job) -> dict[str, Any]:
+def _resolved(job: Job, device: torch.device) -> dict[str, Any]:
     options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(job.options).items()}
+    options["workers"] = choose_workers(job.options.workers, device)
     return {"backbone": job.backbone, "arch": job.arch, "seed": job.seed, **options}
 
 

@@ -21,7 +21,10 @@ class JobOptions:
     data_root: Path | None
     out: Path
     device: str | None = None
-    workers: int = 0
+    workers: int | None = None
+    """Loader processes of each training process; chosen by the device when None."""
+    gpus: int = 1
+    """Processes that train together, each on its share of every global batch."""
     micro_batch: int | None = None
     limit: int | None = None
     allow_partial: bool = False
@@ -48,12 +51,26 @@ class Job:
         reasons = [f"protocol override {item.key}={item.value}" for item in self.overrides]
         if self.options.limit is not None:
             reasons.append(f"limited to {self.options.limit} pictures a split")
-        micro, batch = self.options.micro_batch, self.protocol.training.batch_size
-        if micro is not None and micro < batch and self.protocol.has_batch_statistics:
-            reasons.append(f"batch norm saw {micro} pictures at once, not the protocol's {batch}")
+        seen, batch = self._pictures_a_norm_sees(), self.protocol.training.batch_size
+        if seen < batch and self.protocol.has_batch_statistics:
+            reasons.append(f"batch norm saw {seen} pictures at once, not the protocol's {batch}")
         if self.options.allow_partial:
             reasons.append("partial checkpoint load allowed")
         return tuple(reasons)
+
+    def _pictures_a_norm_sees(self) -> int:
+        """The fewest pictures that a batch norm trains on at once.
+
+        Under `sync` norms of several GPUs share their statistics; a CPU has no such norm.
+        """
+        options, training = self.options, self.protocol.training
+        largest_share = -(-training.batch_size // options.gpus)
+        micro = options.micro_batch or largest_share
+        on_cpu = (options.device or "").startswith("cpu")
+        if training.batch_norm == "sync" and not on_cpu:
+            whole = micro >= largest_share
+            return training.batch_size if whole else micro * options.gpus
+        return min(micro, training.batch_size // options.gpus)
 
 
 def plan_jobs(

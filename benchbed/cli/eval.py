@@ -1,5 +1,8 @@
 """`benchbed eval`: fine-tune one backbone on one or more tasks and write the records."""
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +12,10 @@ from benchbed.errors import BenchbedError, JobsFailedError, UsageError
 
 if TYPE_CHECKING:
     from benchbed.jobs import Job
+
+HEARD_FIRST_S = 3.0
+"""Under torchrun, what the other processes wait before they tell an error: torchrun ends them when
+the first one has told the same, so that it is told once."""
 
 DataRoot = Annotated[
     Path | None,
@@ -41,7 +48,14 @@ def evaluate(
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: cuda where there.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Loader processes.")] = 0,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", min=1, help="GPUs a run; with --device cpu, processes."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, help="Loader processes. Default: up to 8 a GPU, else 0."),
+    ] = None,
     micro_batch: Annotated[
         int | None,
         typer.Option("--micro-batch", min=1, help="Pictures a pass; the global batch stays."),
@@ -71,6 +85,7 @@ def evaluate(
         out=out,
         device=device,
         workers=workers,
+        gpus=_processes(gpus),
         micro_batch=micro_batch,
         limit=limit,
         allow_partial=allow_partial,
@@ -80,7 +95,50 @@ def evaluate(
         backbone, tuple(task), arch=arch, seeds=tuple(seed or ()), steps=steps,
         overrides=tuple(overrides or ()), options=options,
     )  # fmt: skip
-    _run_all(jobs)
+    if _torchrun_processes() > 1:
+        _run_as_one_of_several(jobs)
+    else:
+        _run_all(jobs)
+
+
+def _torchrun_processes() -> int:
+    """How many processes torchrun started, 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ else 1
+
+
+def _processes(gpus: int | None) -> int:
+    started = _torchrun_processes()
+    if started > 1 and gpus not in (None, started):
+        raise UsageError(f"--gpus {gpus}: torchrun started {started} processes; leave --gpus out")
+    return started if started > 1 else gpus or 1
+
+
+def _run_as_one_of_several(jobs: "list[Job]") -> None:
+    """Run all jobs as one of torchrun's processes, up to the first failure."""
+    from benchbed.cli.progress import StepProgress
+    from benchbed.engine.distributed import joined
+    from benchbed.evaluation import run_job
+    from benchbed.placement import require_devices
+
+    # torchrun ends the others this way when one has failed: they have nothing to tell
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    first = os.environ["RANK"] == "0"
+    on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    try:
+        with joined(require_devices(jobs[0].options.device, on_this_machine)):
+            for number, job in enumerate(jobs, 1):
+                if not first:
+                    run_job(job)
+                    continue
+                typer.echo(f"[{number}/{len(jobs)}] {job.describe()}")
+                with StepProgress() as progress:
+                    outcome = run_job(job, on_progress=progress.update, say=progress.say)
+                typer.echo("\n".join(outcome.lines()))
+    except Exception as error:
+        # one that is no error of ours is most likely the want of a process that has failed
+        if not first or not isinstance(error, BenchbedError):
+            time.sleep(HEARD_FIRST_S)
+        raise
 
 
 def _run_all(jobs: "list[Job]") -> None:

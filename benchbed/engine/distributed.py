@@ -135,12 +135,12 @@ def together(model: nn.Module, device: torch.device, unused: bool) -> nn.Module:
         device: where the model is.
         unused: whether some trainable parameter gets no gradient, which costs a search a step.
 
-    Statistics of batch norms stay each process's own until `share_buffers`.
+    Statistics of batch norms follow the first process's from pass to pass; `share_buffers` ends
+    with them.
     """
     return DistributedDataParallel(
         model,
         device_ids=[device] if device.type == "cuda" else None,
-        broadcast_buffers=False,
         find_unused_parameters=unused,
     )
 
