@@ -19,10 +19,12 @@ from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
+from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.step_log import StepLog
 from benchbed.errors import DataError, RunFailedError
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.jobs import Job, JobOptions, plan_jobs
+from benchbed.lr_grid import tune
 from benchbed.models.cost import forward_flops, parameter_count
 from benchbed.models.sources import LoadedBackbone, build
 from benchbed.placement import choose_device, choose_workers, require_devices
@@ -126,6 +128,11 @@ def run_job(
     )
     with seeded_torch(job.seed), _step_log(job, path) as log, _memory_told(job):
         protocol = job.protocol
+        chosen = choose_recipe(protocol.training, loaded.backbone)
+        facts: dict[str, Any] = {
+            "recipe": chosen.name,
+            "drop_path_blocks": apply_drop_path(chosen, loaded.backbone),
+        }
         run = PREPARE[protocol.kind](
             protocol, loaded.backbone, root, seed=job.seed, limit=job.options.limit
         )
@@ -135,9 +142,17 @@ def run_job(
             log.write(progress)
             on_progress(progress)
 
-        trained = train(run, protocol.training, execution, seed=job.seed, on_progress=report)
-        evaluation = score(run, trained.model, protocol.training, device)
-    record = _record(job, loaded, run, trained, evaluation, flops, device, start)
+        grid = chosen.training.lr_grid
+        if grid is None:
+            trained = train(run, chosen.training, execution, seed=job.seed, on_progress=report)
+            evaluation = score(run, trained.model, chosen.training, device)
+        else:
+            tuned = tune(
+                run, chosen.training, grid, protocol.primary_metric, execution, seed=job.seed,
+                say=say, on_progress=on_progress, on_final=log.write,
+            )  # fmt: skip
+            trained, evaluation, facts["lr_grid"] = tuned.trained, tuned.evaluation, tuned.facts
+    record = _record(job, loaded, run, trained, evaluation, flops, device, start, facts)
     if distributed.rank() == 0:
         write_record(path, record, evaluation.detail, evaluation.predictions)
     return Outcome(distributed.from_first(record), path, skipped=False)
@@ -246,6 +261,7 @@ def _record(
     flops: int,
     device: torch.device,
     start: Start,
+    facts: dict[str, Any],
 ) -> Record:
     protocol, seconds = job.protocol, time.perf_counter() - start.clock
     reasons = job.unrankable_reasons()
@@ -279,6 +295,7 @@ def _record(
             steps=trained.steps,
             first_losses=_losses(trained.losses[0]),
             last_losses=_losses(trained.losses[-1]),
+            **facts,
         ),
         started=start.at.isoformat(timespec="seconds"),
         ended=datetime.now(UTC).isoformat(timespec="seconds"),

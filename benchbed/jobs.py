@@ -9,7 +9,7 @@ from benchbed.specs.protocol import (
     Override,
     find_protocol,
     parse_override,
-    steps_override,
+    steps_overrides,
     task_ids,
 )
 
@@ -95,7 +95,7 @@ def plan_jobs(
     for name in dict.fromkeys(names):
         changes = tuple(parse_override(text) for text in overrides)
         if steps is not None:
-            changes = (steps_override(name, steps), *changes)
+            changes = (*steps_overrides(name, steps), *changes)
         protocol = find_protocol(name, changes)
         for seed in dict.fromkeys(seeds or protocol.seeds):
             jobs.append(Job(backbone, arch, protocol, seed, changes, options))

@@ -1,6 +1,6 @@
 """The contract between a task family and the engine: what is trained, on what, and scored how."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -53,6 +53,12 @@ class FineTune:
     """Facts of the data for the record: split sizes and a fingerprint."""
     aspect_groups: Sequence[int] | None = None
     """Group id per training picture; batches are then drawn within one group."""
+    held_out: Callable[[Sequence[int]], Callable[[nn.Module, torch.device], Evaluation]] | None = (
+        None
+    )
+    """Makes the scorer of some training samples, by the rules of `evaluate`; for `lr_grid`."""
+    pictures: Sequence[Hashable] | None = None
+    """Picture of each training sample; each sample is a picture of its own when None."""
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

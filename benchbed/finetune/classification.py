@@ -1,12 +1,13 @@
 """Image classification: a linear head on the backbone's own embedding."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -88,6 +89,10 @@ def prepare(
     def evaluate(model: nn.Module, device: torch.device) -> Evaluation:
         return evaluate_pictures(model, test, protocol.test_crop, device)
 
+    def held_out(indices: Sequence[int]) -> Callable[[nn.Module, torch.device], Evaluation]:
+        part = _chosen(train, np.array(indices))
+        return lambda model, device: evaluate_pictures(model, part, protocol.test_crop, device)
+
     return FineTune(
         model=Classifier(backbone, data.classes, head.init_std, head.dropout),
         train_set=LabelledSamples(train, protocol.train_crop),
@@ -96,6 +101,7 @@ def prepare(
         evaluate=evaluate,
         example_size=(protocol.test_crop.crop, protocol.test_crop.crop),
         dataset={"train": _facts(train), "eval": _facts(test)},
+        held_out=held_out,
     )
 
 
@@ -157,7 +163,10 @@ def _spread(split: LabelledPictures, limit: int | None) -> LabelledPictures:
     """At most `limit` pictures, spread evenly over the classes."""
     if limit is None or limit >= len(split.paths):
         return split
-    chosen = np.linspace(0, len(split.paths) - 1, limit).round().astype(int)
+    return _chosen(split, np.linspace(0, len(split.paths) - 1, limit).round().astype(int))
+
+
+def _chosen(split: LabelledPictures, chosen: NDArray[np.int64]) -> LabelledPictures:
     return LabelledPictures(
         split.classes, tuple(split.paths[i] for i in chosen), split.labels[chosen]
     )

@@ -81,6 +81,10 @@ def prepare(
     def evaluate(model: nn.Module, device: torch.device) -> Evaluation:
         return evaluate_pictures(model, test, protocol, device)
 
+    def held_out(indices: Sequence[int]) -> Callable[[nn.Module, torch.device], Evaluation]:
+        part = replace(train, pictures=tuple(train.pictures[index] for index in indices))
+        return lambda model, device: evaluate_pictures(model, part, protocol, device)
+
     size = (protocol.input.test_short_side, protocol.input.test_longest)
     return FineTune(
         model=Detector(backbone, protocol, len(train.classes)),
@@ -91,6 +95,7 @@ def prepare(
         example_size=(_padded(size[0]), _padded(size[1])),
         dataset={"train": _facts(train), "eval": _facts(test)},
         aspect_groups=aspect_groups(train) if protocol.input.group_aspects else None,
+        held_out=held_out,
     )
 
 

@@ -1,6 +1,6 @@
 """Top-down human pose estimation: three deconvolutions, Gaussian heatmaps, OKS AP."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -134,6 +134,10 @@ def prepare(
     def evaluate(model: nn.Module, device: torch.device) -> Evaluation:
         return evaluate_people(model, test, protocol, device)
 
+    def held_out(indices: Sequence[int]) -> Callable[[nn.Module, torch.device], Evaluation]:
+        part = replace(train, people=tuple(train.people[index] for index in indices))
+        return lambda model, device: evaluate_people(model, part, protocol, device)
+
     return FineTune(
         model=PoseModel(backbone, protocol.head.deconv_channels),
         train_set=PoseSamples(train.people, protocol),
@@ -142,6 +146,8 @@ def prepare(
         evaluate=evaluate,
         example_size=(protocol.input.height, protocol.input.width),
         dataset={"train": _facts(train), "eval": _facts(test)},
+        held_out=held_out,
+        pictures=[person.image_id for person in train.people],
     )
 
 

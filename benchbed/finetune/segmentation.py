@@ -1,5 +1,6 @@
 """Semantic segmentation: DeepLabV3 scored by dataset-level mean IoU."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,10 @@ def prepare(
     def evaluate(model: nn.Module, device: torch.device) -> Evaluation:
         return evaluate_pictures(model, test, protocol, device)
 
+    def held_out(indices: Sequence[int]) -> Callable[[nn.Module, torch.device], Evaluation]:
+        part = replace(train, pictures=tuple(train.pictures[index] for index in indices))
+        return lambda model, device: evaluate_pictures(model, part, protocol, device)
+
     return FineTune(
         model=DeepLabV3(backbone, len(data.classes), protocol.head, protocol.auxiliary),
         train_set=SegmentationSamples(train, protocol),
@@ -121,6 +126,7 @@ def prepare(
             "eval": _facts(test),
             "output_stride": reached,
         },
+        held_out=held_out,
     )
 
 

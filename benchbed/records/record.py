@@ -97,6 +97,13 @@ class TrainingFacts(Frozen):
     steps: Count
     first_losses: dict[str, float]
     last_losses: dict[str, float]
+    recipe: Literal["default", "layernorm"] | None = None
+    """Which of the protocol's recipes ran; None where it has one for all backbones."""
+    drop_path_blocks: Count | None = None
+    """Blocks that got the recipe's stochastic depth; None where it sets none."""
+    lr_grid: dict[str, Any] | None = None
+    """Every candidate with its held-out score, the winner, and the score at the protocol's own
+    rate; None where the protocol has no grid."""
 
 
 class Record(Frozen):

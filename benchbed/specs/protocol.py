@@ -136,14 +136,19 @@ def shortened(content_schedule: dict[str, Any], steps: int) -> dict[str, Any]:
     return cut
 
 
-def steps_override(name: str, steps: int, folder: Path | None = None) -> Override:
-    """The override that `--steps` stands for.
+def steps_overrides(name: str, steps: int, folder: Path | None = None) -> tuple[Override, ...]:
+    """The overrides that `--steps` stands for: of the schedule, and of a recipe's own one.
 
     Raises:
         UsageError: unknown task, or fewer than 1 step.
     """
     if steps < 1:
         raise UsageError(f"--steps {steps}: at least 1 step is needed")
-    schedule = find_protocol(name, folder=folder).training.schedule
-    content = schedule.model_dump(mode="json", exclude_none=True)
-    return Override("training.schedule", shortened(content, steps))
+    training = find_protocol(name, folder=folder).training
+    schedules = {"training.schedule": training.schedule}
+    if training.recipes is not None and training.recipes.layernorm.schedule is not None:
+        schedules["training.recipes.layernorm.schedule"] = training.recipes.layernorm.schedule
+    return tuple(
+        Override(key, shortened(schedule.model_dump(mode="json", exclude_none=True), steps))
+        for key, schedule in schedules.items()
+    )

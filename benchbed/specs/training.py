@@ -85,6 +85,41 @@ class Schedule(Frozen):
         return self
 
 
+class Recipe(Frozen):
+    """What networks of one kind train with, in place of the protocol's own optimiser."""
+
+    optimiser: Optimiser
+    schedule: Schedule | None = None
+    """The protocol's own where absent."""
+    drop_path: Fraction | None = None
+    """Stochastic depth of the trunk's last block, growing linearly from 0 at its first; what the
+    architecture has by itself where absent."""
+
+
+class Recipes(Frozen):
+    """A recipe for each kind of network that the protocol's own optimiser does not suit."""
+
+    layernorm: Recipe
+    """For trunks most of whose norms are layer norms (`benchbed.models.norms`)."""
+
+
+class LrGrid(Frozen):
+    """Learning rate chosen for each backbone by itself, on held-out training pictures."""
+
+    multipliers: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    """Of the optimiser's lr, rising, with 1 among them: the protocol's own rate."""
+    holdout: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the training pictures that candidates are scored on and not trained on."""
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Self:
+        if list(self.multipliers) != sorted(set(self.multipliers)):
+            raise ValueError("multipliers are written from small to large, each once")
+        if 1.0 not in self.multipliers:
+            raise ValueError("1.0 must be among the multipliers: the protocol's own rate")
+        return self
+
+
 class Training(Frozen):
     """Everything about the training loop that can move the number."""
 
@@ -100,3 +135,7 @@ class Training(Frozen):
     """Policy of the backbone's batch norms; norms of frozen stages are always frozen."""
     ema_decay: Fraction | None = None
     """Evaluate an exponential moving average of the weights; off when absent."""
+    recipes: Recipes | None = None
+    """One optimiser for every backbone when absent."""
+    lr_grid: LrGrid | None = None
+    """The optimiser's own lr for every backbone when absent."""

@@ -9,7 +9,7 @@ from benchbed.specs.protocol import (
     find_protocol,
     load_protocol,
     parse_override,
-    steps_override,
+    steps_overrides,
     task_files,
     task_ids,
 )
@@ -105,12 +105,12 @@ def test_a_malformed_override_is_refused(text):
 
 
 def test_shortened_schedules_keep_the_share_of_their_milestones():
-    protocol = find_protocol("coco-det", (steps_override("coco-det", 90),))
+    protocol = find_protocol("coco-det", steps_overrides("coco-det", 90))
     schedule = protocol.training.schedule
     assert (schedule.unit, schedule.length, schedule.milestones) == ("step", 90, (60, 80))
     assert schedule.warmup_steps == 9
 
 
 def test_epoch_schedules_can_be_shortened_to_steps():
-    schedule = find_protocol("coco-pose", (steps_override("coco-pose", 210),)).training.schedule
+    schedule = find_protocol("coco-pose", steps_overrides("coco-pose", 210)).training.schedule
     assert (schedule.unit, schedule.length, schedule.milestones) == ("step", 210, (170, 200))

@@ -7,11 +7,15 @@ from benchbed.specs.protocol import find_protocol, task_files
 PUBLISHED = {
     "coco-det-mini@1": "f33cef0e5bebed1c738036837e63e656f68807dda424cd222696dec753bfa778",
     "coco-det@1": "2e6232e077ef81db9f5cc04dc822ab680e872da482c93be50d1a36083334ce70",
+    "coco-pose-detbox@1": "17792975bc422cb6681179b5f0f9ea2136c8ea5e48743d3c9ec98ca89beb3602",
     "coco-pose-mini@1": "bb870eff98ce3f4f84ebe0bf840c1c901454fb803c36b54e24ccb4d0df580c1c",
     "coco-pose@1": "1c15957d1ea472bc9ed0e9e2228ff1026d525a0d5bf93eb0e05e4f1e86e56fea",
     "imagenet-cls-mini@1": "fc1fa5fdc518482e7c8f2322889975cb771724c63ccbb41e44cd3ba6fab6af2a",
+    "imagenet-cls@1": "fd3563a92c41e072079ee761830c2804d64667b407db494ecaedfb396d60f8a8",
     "voc-det-mini@1": "f8fa5bbb57075215198cef54a57dd18574ff02cdf9be397366e7f54b3df5801e",
+    "voc-det@1": "c236484c3f753779c9255ca9897eae963ba3323a264781dce0097e81d89a2f4c",
     "voc-seg-mini@1": "60811c9afbb9ae3d0442d8e867d8d92681c7eeddb351c5bb1e22673902fd241a",
+    "voc-seg@1": "675f0cf222ad18e9b339d97906e67729e869767ffbd2efa50425a7187e3009f5",
 }
 
 
