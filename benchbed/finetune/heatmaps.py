@@ -30,15 +30,24 @@ def encode(
 
     Returns:
         Heatmaps (N, K, H, W) with peak 1, and weights (N, K): 1 for a labelled keypoint whose
-        Gaussian reaches into the heatmap, else 0.
+        Gaussian reaches into the heatmap, else 0. With `pixel`, both sources' border rules hold:
+        centres are cut towards zero after adding a half, and a Gaussian that ends right before
+        the first row or column still counts, with an empty target.
     """
     height, width = size
     middle = keypoints / stride
     if centre == "pixel":
-        middle = torch.floor(middle + 0.5)
+        middle = torch.trunc(middle + 0.5)
     columns = _bell(middle[..., 0], width, sigma)
     rows = _bell(middle[..., 1], height, sigma)
-    weights = labelled & (columns.amax(-1) > 0) & (rows.amax(-1) > 0)
+    if centre == "pixel":
+        # as whole numbers: a sigma of 1.5 has a window of 4.5
+        start = torch.trunc(middle - WINDOW_SIGMAS * sigma)
+        end = torch.trunc(middle + WINDOW_SIGMAS * sigma + 1)
+        limits = torch.tensor([width, height], device=middle.device)
+        weights = labelled & ((start < limits) & (end >= 0)).all(-1)
+    else:
+        weights = labelled & (columns.amax(-1) > 0) & (rows.amax(-1) > 0)
     targets = rows.unsqueeze(-1) * columns.unsqueeze(-2) * weights[..., None, None]
     return targets, weights.to(targets.dtype)
 
