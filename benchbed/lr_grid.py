@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchbed.engine import distributed
 from benchbed.engine.finetune import Evaluation, FineTune, TrainSet
 from benchbed.engine.loop import Execution, Progress, Trained, evaluate, train
 from benchbed.errors import RunFailedError
@@ -214,6 +215,9 @@ def _try(
     try:
         _, evaluation = _run(part, training, execution, seed, on_progress)
     except RunFailedError as error:
+        if distributed.world_size() > 1:
+            # it may have failed in one process only: going on would leave the others waiting
+            raise
         return None, str(error)
     return evaluation.metrics[metric], None
 

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, PolynomialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, PolynomialLR
 
 from benchbed.engine.schedule import resolve_schedule
+from benchbed.specs.protocol import find_protocol
 from benchbed.specs.training import Schedule
 
 
@@ -72,3 +73,57 @@ def test_epochs_become_steps_by_pictures_and_batch():
 
 def test_a_group_below_the_floor_keeps_its_own_rate():
     assert schedule("cosine", min_lr=0.1).lr_at(50, 0.01) == pytest.approx(0.01)
+
+
+def detectron2_lr(step, base, milestones, gamma, warmup, factor):
+    """WarmupMultiStepLR of detectron2/solver/lr_scheduler.py, written down by hand."""
+    alpha = step / warmup
+    ramp = 1.0 if step >= warmup else factor * (1 - alpha) + alpha
+    return base * ramp * gamma ** sum(step >= milestone for milestone in milestones)
+
+
+def test_coco_det_follows_detectron2s_warm_up_and_steps():
+    spec = find_protocol("coco-det").training.schedule
+    resolved = resolve_schedule(spec, pictures=117266, batch_size=16)
+    for step in (0, 1, 500, 999, 1000, 59999, 60000, 79999, 80000, 89999):
+        expected = detectron2_lr(step, 0.02, (60000, 80000), 0.1, 1000, 0.001)
+        assert resolved.lr_at(step, 0.02) == pytest.approx(expected, rel=1e-12)
+
+
+def test_voc_det_follows_mocos_24k_steps():
+    training = find_protocol("voc-det").training
+    resolved = resolve_schedule(training.schedule, pictures=16551, batch_size=16)
+    for step in (0, 99, 100, 17999, 18000, 21999, 22000, 23999):
+        expected = detectron2_lr(step, 0.02, (18000, 22000), 0.1, 100, 0.001)
+        assert resolved.lr_at(step, training.optimiser.lr) == pytest.approx(expected, rel=1e-12)
+
+
+def test_voc_seg_follows_mmengines_poly_recursion():
+    """PolyLR of mmengine/optim/scheduler/param_scheduler.py, which multiplies step by step."""
+    training = find_protocol("voc-seg").training
+    resolved = resolve_schedule(training.schedule, pictures=10582, batch_size=16)
+    lr, floor, total = 0.01, 1e-4, 20000
+    for step in range(total):
+        if step % 1999 == 0 or step == total - 1:
+            assert resolved.lr_at(step, training.optimiser.lr) == pytest.approx(lr, rel=1e-9)
+        lr = (lr - floor) * (1 - 1 / (total - step)) ** 0.9 + floor
+
+
+def test_imagenets_cosine_follows_maes_formula_after_five_epochs():
+    """lr_sched.py of MAE, on the steps after warm-up; the ramp starts at a tenth, as BoB's does."""
+    recipe = find_protocol("imagenet-cls").training.recipes.layernorm
+    resolved = resolve_schedule(recipe.schedule, pictures=1281167, batch_size=256)
+    base, low, warm = 2.5e-4, 2.5e-7, 5 * 1281167 / 256
+    for step in (30000, 250000, 500000):
+        part = (step - warm) / (100 * 1281167 / 256 - warm)
+        expected = low + (base - low) * 0.5 * (1 + math.cos(math.pi * part))
+        assert resolved.lr_at(step, base) == pytest.approx(expected, rel=1e-4)
+    assert resolved.lr_at(0, base) == pytest.approx(0.1 * base)
+    assert recipe.schedule.warmup_steps == pytest.approx(warm, abs=1)
+
+
+def test_poses_warm_up_equals_torchs_linear_lr():
+    spec = find_protocol("coco-pose").training.schedule
+    resolved = resolve_schedule(spec, pictures=149813, batch_size=512)
+    expected = torch_curve(lambda o: LinearLR(o, 0.001, total_iters=500), 500, lr=5e-4)
+    assert [resolved.lr_at(s, 5e-4) for s in range(500)] == pytest.approx(expected)
