@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchbed.data import augment, fingerprint, imagenet, pictures, roots
 from benchbed.data.annotations import LabelledPictures
+from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
 from benchbed.errors import RunFailedError
 from benchbed.finetune.metrics.accuracy import top_k_accuracy, true_class_ranks
@@ -129,9 +130,12 @@ def evaluate_pictures(
         DataError: a picture cannot be read.
         RunFailedError: a logit is not finite.
     """
-    logits = torch.cat(
+    batches = gathered(
         [model(augment.to_float(images.to(device))).float().cpu() for images in _crops(split, crop)]
     )
+    if batches is None:
+        return Evaluation({})
+    logits = torch.cat(batches)
     if not logits.isfinite().all():
         raise RunFailedError("the trained model gives logits that are not finite: it diverged")
     ranks = true_class_ranks(logits, torch.from_numpy(split.labels))
@@ -153,7 +157,7 @@ def evaluate_pictures(
 
 
 def _crops(split: LabelledPictures, crop: TestCrop) -> Iterator[Tensor]:
-    for start in range(0, len(split.paths), EVALUATION_BATCH):
+    for start in share_of(range(0, len(split.paths), EVALUATION_BATCH)):
         paths = split.paths[start : start + EVALUATION_BATCH]
         cuts = [augment.to_tensor(pictures.read_rgb(path)) for path in paths]
         yield torch.stack([augment.centre_crop(cut, crop.resize, crop.crop) for cut in cuts])

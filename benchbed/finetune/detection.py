@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from benchbed.data import augment, coco, fingerprint, pictures, roots, voc
 from benchbed.data.annotations import DetectionPicture, DetectionSet
+from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
 from benchbed.errors import DataError
 from benchbed.finetune.detector import Detections, Detector
@@ -150,11 +151,15 @@ def evaluate_pictures(
     model: nn.Module, split: DetectionSet, protocol: DetectionProtocol, device: torch.device
 ) -> Evaluation:
     """Detect on every picture of a split and score with the official figures of its layout."""
-    results = [
-        row
-        for picture, size, found in detect_pictures(model, split, protocol, device)
-        for row in _result_rows(picture, size, found, split.category_ids)
-    ]
+    results = gathered(
+        [
+            row
+            for picture, size, found in detect_pictures(model, split, protocol, device)
+            for row in _result_rows(picture, size, found, split.category_ids)
+        ]
+    )
+    if results is None:
+        return Evaluation({})
     figures, detail = _score(split, results, protocol)
     order = dict.fromkeys([*protocol.metric_names, *figures])
     return Evaluation({name: figures[name] for name in order}, detail, results)
@@ -163,13 +168,14 @@ def evaluate_pictures(
 def detect_pictures(
     model: nn.Module, split: DetectionSet, protocol: DetectionProtocol, device: torch.device
 ) -> Iterator[tuple[DetectionPicture, tuple[int, int], Detections]]:
-    """Each picture, its size in the network's input, and what was found in that input.
+    """Each picture of this process's share, its size in the network's input, and what was found
+    in that input.
 
     Pictures share a batch only when they are padded to the same size, so that no result depends
     on which pictures are beside it.
     """
     spec = protocol.input
-    for batch in _equal_size_batches(split.pictures, spec):
+    for batch in share_of(list(_equal_size_batches(split.pictures, spec))):
         images, sizes = pad(
             [read_resized(picture, spec.test_short_side, spec.test_longest) for picture in batch]
         )

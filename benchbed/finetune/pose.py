@@ -15,6 +15,7 @@ from torch.nn import functional
 from benchbed.data import coco as coco_reader
 from benchbed.data import fingerprint, person_boxes, pictures, roots
 from benchbed.data.annotations import PersonBox, PoseSet
+from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
 from benchbed.errors import DataError
 from benchbed.finetune.heatmaps import decode, encode, unflip
@@ -197,7 +198,9 @@ def evaluate_people(
     model: nn.Module, people: PoseSet, protocol: PoseProtocol, device: torch.device
 ) -> Evaluation:
     """Estimate every person's pose and score it with the official COCO figures."""
-    poses = list(estimate(model, people.people, protocol, device))
+    poses = gathered(list(estimate(model, people.people, protocol, device)))
+    if poses is None:
+        return Evaluation({})
     kept = _suppress(people.people, poses, protocol.test.nms_oks)
     results = [_result(people.people[index], poses[index]) for index in kept]
     counted = people.image_ids
@@ -218,11 +221,11 @@ def estimate(
     protocol: PoseProtocol,
     device: torch.device,
 ) -> Iterator[Pose]:
-    """Estimate the pose in each person box, in order."""
+    """Estimate the pose in each person box of this process's share, in order."""
     spec = protocol.input
     # a detector finds some twenty boxes a picture, one after another
     read_rgb = lru_cache(maxsize=1)(pictures.read_rgb)
-    for start in range(0, len(people), EVALUATION_BATCH):
+    for start in share_of(range(0, len(people), EVALUATION_BATCH)):
         batch = people[start : start + EVALUATION_BATCH]
         matrices = [_test_matrix(person, spec) for person in batch]
         images = torch.stack(

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from benchbed.data import augment, fingerprint, pictures, roots, voc
 from benchbed.data.annotations import SegmentationPicture, SegmentationSet
+from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
 from benchbed.errors import DataError, RunFailedError
 from benchbed.finetune.deeplab import DeepLabV3
@@ -192,12 +193,17 @@ def evaluate_pictures(
         RunFailedError: a logit is not finite.
     """
     classes, ignore = len(split.classes), protocol.data.ignore_index
-    total = np.zeros((classes, classes), dtype=np.int64)
-    rows = []
-    for item in split.pictures:
+    mine = []
+    for item in share_of(split.pictures):
         picture, labels = read_pair(item, classes, ignore)
         predicted = predict(model, picture, protocol.scale, device)
-        counts = confusion_counts(predicted, labels.numpy(), classes, ignore)
+        mine.append(confusion_counts(predicted, labels.numpy(), classes, ignore))
+    counted = gathered(mine)
+    if counted is None:
+        return Evaluation({})
+    total = np.zeros((classes, classes), dtype=np.int64)
+    rows = []
+    for item, counts in zip(split.pictures, counted, strict=True):
         total += counts
         true, guessed = np.nonzero(counts)
         cells = np.stack([true, guessed, counts[true, guessed]], 1).tolist()
