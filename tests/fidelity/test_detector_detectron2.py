@@ -1,4 +1,4 @@
-"""Where detectron2 is followed and torchvision is not: its own tests' figures, and hand-worked cases.
+"""Where detectron2 is followed, not torchvision: its own tests' figures, and hand-worked cases.
 
 The figures of `tests/modeling/test_anchor_generator.py`, `test_matcher.py` and `test_fast_rcnn.py`
 of detectron2 are quoted; what it computes there is ours to reproduce.
