@@ -77,3 +77,41 @@ def test_another_failure_of_torch_is_not_called_a_lack_of_memory(job, monkeypatc
 def test_a_device_that_is_not_there_is_refused(name):
     with pytest.raises(UsageError, match=f"--device {name}"):
         evaluation.choose_device(name)
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["imagenet-cls-mini", "voc-det-mini", "coco-det-mini", "voc-seg-mini", "coco-pose-mini"],
+)
+def test_every_family_chooses_on_its_own_training_pictures(task, world, tmp_path):
+    (job,) = plan_jobs(
+        "random:timm:test_resnet", (task,), arch=None, seeds=(0,), steps=1,
+        overrides=("training.lr_grid={multipliers: [0.5, 1.0], holdout: 0.25}",),
+        options=JobOptions(data_root=world, out=tmp_path, device="cpu", limit=8),
+    )  # fmt: skip
+    record = evaluation.run_job(job).record
+    facts = record.training.lr_grid
+    lr = job.protocol.training.optimiser.lr
+    assert [c["lr"] for c in facts["candidates"]] == pytest.approx([0.5 * lr, lr])
+    assert facts["metric"] == record.primary_metric
+    assert set(facts["fixed_lr_metrics"]) == set(record.metrics)
+    assert facts["held_out_samples"] >= 2
+    if facts["winner"]["multiplier"] == 1.0:
+        assert facts["fixed_lr_metrics"] == record.metrics
+
+
+def test_the_recipe_that_ran_is_in_the_record(world, tmp_path):
+    recipe = (
+        "training.recipes={layernorm: {drop_path: 0.1, optimiser: {kind: adamw, lr: 0.0001,"
+        " betas: [0.9, 0.999], weight_decay: 0.05, norm_weight_decay: 0.0}}}"
+    )
+    found = []
+    for name in ("test_resnet", "test_vit"):
+        (job,) = plan_jobs(
+            f"random:timm:{name}", ("imagenet-cls-mini",), arch=None, seeds=(0,), steps=1,
+            overrides=(recipe,),
+            options=JobOptions(data_root=world, out=tmp_path, device="cpu", limit=8),
+        )  # fmt: skip
+        training = evaluation.run_job(job).record.training
+        found.append((training.recipe, training.drop_path_blocks))
+    assert found == [("default", None), ("layernorm", 6)]
