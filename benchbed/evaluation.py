@@ -235,6 +235,15 @@ def _memory_told(job: Job) -> Iterator[None]:
         ) from error
 
 
+def finished(job: Job, loaded: LoadedBackbone) -> bool:
+    """Whether the job's record is there.
+
+    Raises:
+        UsageError: it is there and cannot be read.
+    """
+    return find_record(_record_path(job, loaded)) is not None
+
+
 def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
     reasons = "\n".join(job.unrankable_reasons())
     backbone = loaded.id
@@ -287,7 +296,7 @@ def _record(
         cost=Cost(
             wall_clock_s=seconds,
             device_hours=seconds / 3600 * distributed.world_size(),
-            peak_memory_bytes=distributed.largest(_peak_memory(device)),
+            peak_memory_bytes=distributed.largest(peak_memory(device)),
             train_images_per_s=trained.images_per_s,
             parameters_total=sum(p.numel() for p in run.model.parameters()),
         ),
@@ -336,7 +345,7 @@ def _reset_peak_memory(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _peak_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Peak bytes: of the device's allocator on CUDA, of the whole process elsewhere."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

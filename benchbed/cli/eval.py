@@ -73,6 +73,9 @@ def evaluate(
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Accept a partly filled checkpoint.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print sizes, cost and hours; train nothing.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard events beside the records.")
     ] = False,
@@ -95,10 +98,26 @@ def evaluate(
         backbone, tuple(task), arch=arch, seeds=tuple(seed or ()), steps=steps,
         overrides=tuple(overrides or ()), options=options,
     )  # fmt: skip
-    if _torchrun_processes() > 1:
+    if dry_run:
+        _show_plans(jobs)
+    elif _torchrun_processes() > 1:
         _run_as_one_of_several(jobs)
     else:
         _run_all(jobs)
+
+
+def _show_plans(jobs: "list[Job]") -> None:
+    """Print the plan of each protocol, its seeds together."""
+    from benchbed.plan import make_plan
+
+    if _torchrun_processes() > 1:
+        raise UsageError("--dry-run measures in one process; use --gpus N without torchrun")
+    by_protocol: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_protocol.setdefault(job.protocol.identity(), []).append(job)
+    for group in by_protocol.values():
+        plan = make_plan(group, say=typer.echo)
+        typer.echo("\n".join([plan.title, *plan.lines()]))
 
 
 def _torchrun_processes() -> int:

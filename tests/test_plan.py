@@ -1,0 +1,85 @@
+import pytest
+
+from benchbed.data.world.writing import ensure_world
+from benchbed.errors import DataError, UsageError
+from benchbed.evaluation import run_job
+from benchbed.jobs import JobOptions, plan_jobs
+from benchbed.plan import Plan, make_plan
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "world"
+    ensure_world(root)
+    return root
+
+
+@pytest.fixture
+def jobs(world, tmp_path):
+    def make(task="imagenet-cls-mini", steps=2, seeds=(0, 1), **options):
+        values = {"data_root": world, "out": tmp_path / "runs", "device": "cpu", "limit": 20}
+        return plan_jobs(
+            "random:timm:resnet10t", (task,), arch=None, seeds=seeds, steps=steps, overrides=(),
+            options=JobOptions(**(values | options)),
+        )  # fmt: skip
+
+    return make
+
+
+def plan(**changes):
+    values = {
+        "title": "t", "pictures": (1000, 100), "steps": 500, "epochs": 8.0, "batch": 16,
+        "processes": 2, "micro_batch": 8, "parameters": (10, 20), "flops": 10**9,
+        "flops_size": (64, 96), "memory_bytes": 2**30, "step_s": 7.2, "picture_s": 0.36,
+        "device": "cpu", "unrankable": (), "done": {0: True, 1: False},
+    }  # fmt: skip
+    return Plan(**(values | changes))
+
+
+def test_a_plan_measures_and_leaves_nothing_behind(jobs, tmp_path):
+    found = make_plan(jobs())
+    assert (found.pictures, found.steps, found.batch) == ((20, 20), 2, 16)
+    assert found.epochs == pytest.approx(2 * 16 / 20)
+    assert found.step_s > 0
+    assert found.picture_s > 0
+    assert found.done == {0: False, 1: False}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_knows_what_is_done(jobs):
+    chosen = jobs()
+    run_job(chosen[1])
+    assert make_plan(chosen).done == {0: False, 1: True}
+
+
+def test_a_plan_of_two_processes_times_one_share(jobs):
+    found = make_plan(jobs(gpus=2))
+    assert (found.processes, found.micro_batch, found.batch) == (2, 8, 16)
+    assert "batch norm saw 8 pictures at once, not the protocol's 16" in found.unrankable
+
+
+def test_missing_data_stops_a_plan_as_it_would_a_run(jobs):
+    with pytest.raises(DataError, match="data-root"):
+        make_plan(jobs("coco-det", data_root=None))
+
+
+def test_more_processes_than_pictures_in_a_batch_are_refused(jobs):
+    with pytest.raises(UsageError, match="16 does not go round 17"):
+        make_plan(jobs(gpus=17))
+
+
+def test_hours_add_training_and_each_process_share_of_scoring():
+    # 500 x 7.2 s = 1 h; 100 x 0.36 s over 2 processes = 18 s = 0.005 h
+    assert plan().hours() == pytest.approx(1.005)
+
+
+def test_lines_name_cost_and_state_and_fit_80_columns():
+    long = "protocol override training.schedule=" + "x" * 80
+    lines = plan(unrankable=(long,), device="cuda:0").lines()
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    assert "about 48 GFLOPs (3 x forward x batch)" in text
+    assert "1 h a seed, 2.01 device-hours" in text
+    assert "rankable   no" in text
+    assert "seed 0: done" in text
+    assert "seed 1: to do" in text
