@@ -72,3 +72,37 @@ def test_smaller_passes_are_ranked_only_where_no_batch_statistics_change(
 ):
     (job,) = plan(task, micro_batch=micro_batch)
     assert (job.unrankable_reasons() == ()) is ranked
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "reason"),
+    [
+        ("coco-det", {"gpus": 8}, None),  # frozen norms
+        ("coco-pose", {"gpus": 8}, "saw 64 pictures at once, not the protocol's 512"),
+        ("imagenet-cls-mini", {"gpus": 3}, "saw 5 pictures at once, not the protocol's 16"),
+        ("imagenet-cls-mini", {"gpus": 2, "micro_batch": 4}, "saw 4 pictures at once"),
+    ],
+)
+def test_several_processes_are_ranked_only_where_no_batch_statistics_change(
+    plan, task, options, reason
+):
+    (job,) = plan(task, **options)
+    found = [text for text in job.unrankable_reasons() if "at once" in text]
+    assert [reason in text for text in found if reason] == [True] * (reason is not None)
+    assert len(found) == (reason is not None)
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [
+        ({"gpus": 4}, None),  # statistics are shared
+        ({"gpus": 4, "micro_batch": 2}, 8),
+        ({"gpus": 4, "device": "cpu"}, 4),  # a CPU cannot share them
+        ({"micro_batch": 4}, 4),
+    ],
+)
+def test_norms_that_share_statistics_see_every_process(plan, options, seen):
+    (job,) = plan("imagenet-cls-mini", overrides=("training.batch_norm=sync",), **options)
+    found = [text for text in job.unrankable_reasons() if text.startswith("batch norm")]
+    expected = [f"batch norm saw {seen} pictures at once, not the protocol's 16"]
+    assert found == (expected if seen else [])
