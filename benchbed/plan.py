@@ -13,6 +13,7 @@ import torch
 from benchbed.engine.finetune import FineTune, seeded_torch
 from benchbed.engine.loop import Execution, train
 from benchbed.engine.loop import evaluate as score
+from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.schedule import resolve_schedule
 from benchbed.errors import UsageError
 from benchbed.evaluation import PREPARE, data_root, finished, peak_memory
@@ -62,11 +63,14 @@ class Plan:
     unrankable: tuple[str, ...]
     done: dict[int, bool]
     """Whether the record is there, by seed."""
+    trainings: int = 1
+    """Times that the schedule is run, at most: more than once where the protocol has a grid of
+    learning rates."""
 
     def hours(self) -> float:
-        """Estimated wall-clock hours of one seed."""
+        """Estimated wall-clock hours of one seed, at most."""
         scoring = self.pictures[1] * self.picture_s / self.processes
-        return (self.steps * self.step_s + scoring) / 3600
+        return self.trainings * (self.steps * self.step_s + scoring) / 3600
 
     def lines(self) -> list[str]:
         """What the user sees; no line of ours is longer than 80 characters."""
@@ -74,7 +78,8 @@ class Plan:
         step_flops = TRAIN_FACTOR * self.flops * self.batch
         rows = {
             "pictures": f"{self.pictures[0]} to train on, {self.pictures[1]} to evaluate",
-            "schedule": f"{self.steps} steps, {self.epochs:.3g} epochs",
+            "schedule": f"{self.steps} steps, {self.epochs:.3g} epochs"
+            + (f", at most {self.trainings} times (lr grid)" if self.trainings > 1 else ""),
             "batch": f"{self.batch} pictures a step, {self.micro_batch} a pass"
             f" in {self.processes} process{'es' * (self.processes > 1)}",
             "parameters": f"{self.parameters[0] / 1e6:.2f} M backbone,"
@@ -114,6 +119,8 @@ def make_plan(jobs: Sequence[Job], say: Callable[[str], None] = lambda line: Non
     prepare = PREPARE[protocol.kind]
     with seeded_torch(job.seed):
         spare = copy.deepcopy(loaded.backbone)
+        chosen = choose_recipe(protocol.training, loaded.backbone)
+        apply_drop_path(chosen, loaded.backbone)
         run = prepare(protocol, loaded.backbone, root, seed=job.seed, limit=options.limit)
         few = min(options.limit or WARM_UP_PICTURES, WARM_UP_PICTURES)
         scored = prepare(protocol, spare, root, seed=job.seed, limit=few)
@@ -121,12 +128,12 @@ def make_plan(jobs: Sequence[Job], say: Callable[[str], None] = lambda line: Non
             device, choose_workers(options.workers, device), options.micro_batch, report_interval=1
         )
         flops = forward_flops(loaded.backbone, *run.example_size)
-        step_s = _step_seconds(run, protocol.training, share, execution, job.seed)
-        picture_s = _picture_seconds(run, scored, protocol.training, device)
+        step_s = _step_seconds(run, chosen.training, share, execution, job.seed)
+        picture_s = _picture_seconds(run, scored, chosen.training, device)
     return Plan(
         title=f"{protocol.identity()}  {job.backbone}",
         pictures=(_pictures(run, "train"), _pictures(run, "eval")),
-        **_schedule(run, protocol.training),
+        **_schedule(run, chosen.training),
         batch=protocol.training.batch_size,
         processes=options.gpus,
         micro_batch=min(options.micro_batch or share, share),
@@ -161,7 +168,11 @@ def _parameters(backbone: Backbone, run: FineTune) -> tuple[int, int]:
 def _schedule(run: FineTune, training: Training) -> dict[str, Any]:
     samples = len(run.train_set)
     steps = resolve_schedule(training.schedule, samples, training.batch_size).steps
-    return {"steps": steps, "epochs": steps * training.batch_size / samples}
+    grid = training.lr_grid
+    # every candidate, then the winner and the protocol's own rate on all pictures
+    trainings = 1 if grid is None else len(grid.multipliers) + 2
+    epochs = steps * training.batch_size / samples
+    return {"steps": steps, "epochs": epochs, "trainings": trainings}
 
 
 def _pictures(run: FineTune, split: str) -> int:

@@ -16,11 +16,11 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def jobs(world, tmp_path):
-    def make(task="imagenet-cls-mini", steps=2, seeds=(0, 1), **options):
+    def make(task="imagenet-cls-mini", steps=2, seeds=(0, 1), overrides=(), **options):
         values = {"data_root": world, "out": tmp_path / "runs", "device": "cpu", "limit": 20}
         return plan_jobs(
-            "random:timm:resnet10t", (task,), arch=None, seeds=seeds, steps=steps, overrides=(),
-            options=JobOptions(**(values | options)),
+            "random:timm:resnet10t", (task,), arch=None, seeds=seeds, steps=steps,
+            overrides=overrides, options=JobOptions(**(values | options)),
         )  # fmt: skip
 
     return make
@@ -71,6 +71,13 @@ def test_more_processes_than_pictures_in_a_batch_are_refused(jobs):
 def test_hours_add_training_and_each_process_share_of_scoring():
     # 500 x 7.2 s = 1 h; 100 x 0.36 s over 2 processes = 18 s = 0.005 h
     assert plan().hours() == pytest.approx(1.005)
+
+
+def test_a_grid_of_rates_trains_each_the_winner_and_the_protocols_own(jobs):
+    grid = "training.lr_grid={multipliers: [0.5, 1.0], holdout: 0.2}"
+    assert make_plan(jobs(overrides=(grid,))).trainings == 4
+    assert plan(trainings=4).hours() == pytest.approx(4 * 1.005)
+    assert "at most 4 times (lr grid)" in "\n".join(plan(trainings=4).lines())
 
 
 def test_lines_name_cost_and_state_and_fit_80_columns():
