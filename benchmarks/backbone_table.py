@@ -84,6 +84,8 @@ with them the timm modules that have no smaller one ({missing}).
   is that size. Position embeddings are resized to the picture's grid.
 - **Dilation**: output stride reached when 8 and 16 are asked for. Strided convolutions get stride
   1 and dilate what follows, as torchvision does it; otherwise timm's own `output_stride` is taken.
+  Where both exist they are equal (tested), but in MobileViT: timm leaves the fusing 3 x 3
+  convolution of a dilated stage undilated.
   Made levels are made at the finer stride: (4, 8, 16, 16) and (4, 8, 8, 8). Pooling, patch merging
   and windows are not dilated: such a network stays at 32 (or reaches 16 only), and its record
   says so.
