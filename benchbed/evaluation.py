@@ -325,6 +325,7 @@ def _backbone_facts(loaded: LoadedBackbone, run: FineTune, flops: int) -> Backbo
         notes={
             "channels": loaded.backbone.channels,
             "strides": loaded.backbone.strides,
+            "made": loaded.backbone.made,
             **loaded.notes,
         },
     )

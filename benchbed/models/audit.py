@@ -31,7 +31,8 @@ HEAD_NAMES = (
     "logits", "pooler", "projector", "projection", "projection_head", "prototypes", "predictor",
     "pred", "queue", "queue2", "queue_ptr", "queue2_ptr", "decoder", "mask_token", "pred_head",
     "dino_head", "ibot_head", "cls_head", "proj_head", "proj", "contrastive_head", "pre_logits",
-    "online_classifier", "criterion", "loss", "dist_fc", "aux_classifier",
+    "online_classifier", "criterion", "loss", "dist_fc", "aux_classifier", "aux1", "aux2",
+    "AuxLogits",
 )  # fmt: skip
 """Leading names of classifiers, projectors, queues and decoders, which a trunk does not have."""
 

@@ -17,6 +17,7 @@ class SmallBackbone(Backbone):
         super().__init__()
         sizes = ((3, 8, 4), (8, 8, 2), (8, 16, 2), (16, 32, 2))
         self.layers = nn.ModuleList(nn.Conv2d(i, o, k, stride=k) for i, o, k in sizes)
+        self.trunk = self.layers
 
     def features(self, images):
         maps, x = [], self.normalise(images)
