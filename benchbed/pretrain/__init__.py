@@ -1,0 +1,1 @@
+"""The pretrainer: corpora, nested subsets, the multi-label loss, and recipes run to backbones."""
