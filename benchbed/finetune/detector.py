@@ -19,9 +19,10 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import FeaturePyramidNetwork, roi_align
+from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from benchbed.finetune.region_align import Pooling, align_regions
 from benchbed.models.backbone import Backbone, PixelConvention
 from benchbed.specs.detection import Anchors, DetectionProtocol, RegionHead
 
@@ -154,20 +155,15 @@ class RegionPooling(nn.Module):
             torch.tensor([len(part) for part in proposals], device=regions.device),
         )
         regions_of = torch.cat([picture[:, None].to(regions.dtype), regions], dim=1)
-        levels, size = self.levels(regions), self.spec.pool_size
-        pooled = maps[0].new_zeros((len(regions), maps[0].shape[1], size, size))
-        for level, (features, stride) in enumerate(zip(maps, self.strides, strict=False)):
-            chosen = torch.where(levels == level)[0]
-            part = roi_align(
-                features,
-                regions_of[chosen].to(features.dtype),
-                (size, size),
-                spatial_scale=1 / stride,
-                sampling_ratio=self.spec.sampling_ratio,
-                aligned=self.spec.aligned,
-            )
-            pooled = pooled.index_copy(0, chosen, part.to(pooled.dtype))
-        return pooled
+        count = HIGHEST_POOLED_LEVEL - LOWEST_LEVEL + 1
+        spec = self.spec
+        return align_regions(
+            maps[:count],
+            self.strides[:count],
+            regions_of,
+            self.levels(regions),
+            Pooling(spec.pool_size, spec.sampling_ratio, spec.aligned),
+        )
 
 
 class RegionHeads(RoIHeads):  # type: ignore[misc]
