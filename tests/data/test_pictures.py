@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchbed.data.pictures import read_label_map, read_rgb
+from benchbed.data.pictures import decode_rgb, read_label_map, read_rgb
 from benchbed.errors import DataError
 
 RAMP = np.tile(np.arange(0, 256, 8, dtype=np.uint8), (8, 1))
@@ -138,3 +138,18 @@ def test_a_cut_label_map_is_a_data_error(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError, match=r"a.png: truncated or broken label map"):
         read_label_map(path)
+
+
+def test_bytes_in_memory_decode_as_the_file_does(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(path)
+    assert (decode_rgb(path.read_bytes(), "shard.tar: a.jpg") == read_rgb(path)).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [(b"", r"not a picture \(the file is empty\)"), (b"text", "not a picture;")],
+)
+def test_bytes_that_are_no_picture_are_named(content, fault):
+    with pytest.raises(DataError, match=f"shard.tar: a.jpg: {fault}"):
+        decode_rgb(content, "shard.tar: a.jpg")
