@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchbed.engine.distributed import share_sizes
@@ -26,6 +27,9 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
     batch holds pictures of one group only (detectron2's AspectRatioGroupedDataset). Of
     `processes` that train together, number `rank` gets its own contiguous share of every global
     batch; all get equally many micro-batches, as norms that share statistics wait for each other.
+    What a step sees depends on its number only: `start_step` leaves the steps before it out.
+
+    One epoch's order is held in memory (8 bytes a picture, drawn in about 10 s per 1e8 pictures).
 
     Raises:
         UsageError: a process would get no picture in some pass.
@@ -41,7 +45,9 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         groups: Sequence[int] | None = None,
         rank: int = 0,
         processes: int = 1,
+        start_step: int = 0,
     ) -> None:
+        self._start_step = start_step
         self._pictures, self._batch_size, self._micro = pictures, batch_size, micro_batch
         self._steps, self._seed, self._groups = steps, seed, groups
         shares = share_sizes(batch_size, processes)
@@ -62,28 +68,50 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         return sizes
 
     def __len__(self) -> int:
-        return self._steps * len(self.micro_sizes())
+        return (self._steps - self._start_step) * len(self.micro_sizes())
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        batches = self._global_batches()
-        for _ in range(self._steps):
+        batches = self._grouped() if self._groups is not None else self._ungrouped()
+        for _ in range(self._start_step, self._steps):
             batch = next(batches)
             start = self._start
             for size in self.micro_sizes():
                 yield batch[start : start + size]
                 start += size
 
-    def _global_batches(self) -> Iterator[list[SampleKey]]:
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self._seed, epoch]).permutation(self._pictures)
+
+    def _ungrouped(self) -> Iterator[list[SampleKey]]:
+        epoch, offset = divmod(self._start_step * self._batch_size, self._pictures)
+        order = self._order(epoch)
+        while True:
+            batch: list[SampleKey] = []
+            while len(batch) < self._batch_size:
+                part = order[offset : offset + self._batch_size - len(batch)]
+                batch += [(epoch, index) for index in part.tolist()]
+                offset += len(part)
+                if offset == self._pictures:
+                    epoch, offset = epoch + 1, 0
+                    order = self._order(epoch)
+            yield batch
+
+    def _grouped(self) -> Iterator[list[SampleKey]]:
+        batches = self._all_grouped(self._groups or ())
+        for _ in range(self._start_step):
+            # what is left over of a group depends on all that came before
+            next(batches)
+        yield from batches
+
+    def _all_grouped(self, groups: Sequence[int]) -> Iterator[list[SampleKey]]:
         pending: dict[int, list[SampleKey]] = {}
         epoch = 0
         while True:
-            order = np.random.default_rng([self._seed, epoch]).permutation(self._pictures)
-            for index in order.tolist():
-                group = self._groups[index] if self._groups is not None else 0
-                batch = pending.setdefault(group, [])
+            for index in self._order(epoch).tolist():
+                batch = pending.setdefault(groups[index], [])
                 batch.append((epoch, index))
                 if len(batch) == self._batch_size:
-                    yield pending.pop(group)
+                    yield pending.pop(groups[index])
             epoch += 1
 
 

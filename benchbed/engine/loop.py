@@ -16,6 +16,8 @@ from benchbed.engine import distributed
 from benchbed.engine.batches import ShuffledBatches, training_loader
 from benchbed.engine.finetune import Evaluation, FineTune, to_device
 from benchbed.engine.freezing import freeze, set_train_mode, synchronise
+from benchbed.engine.interrupts import held_back
+from benchbed.engine.keeping import Keeper, Keeping, Parts
 from benchbed.engine.optimiser import build_optimiser, parameter_groups
 from benchbed.engine.schedule import ResolvedSchedule, resolve_schedule
 from benchbed.errors import BenchbedError, RunFailedError
@@ -24,6 +26,9 @@ from benchbed.specs.training import Training
 
 CUDA_REPORT_INTERVAL = 20
 """Steps between reports on CUDA: reading a loss makes the host wait for the device."""
+
+
+NOTHING_KEPT = Keeping()
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Execution:
     number where a norm trains on batch statistics, which makes the record unrankable."""
     report_interval: int | None = None
     """Steps between reports; by default 1, and `CUDA_REPORT_INTERVAL` on CUDA."""
+    compile: bool = False
+    """Run the model through torch.compile; its kernels may differ in the last bits."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +85,62 @@ def train(
     *,
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    keeping: Keeping = NOTHING_KEPT,
 ) -> Trained:
     """Fine-tune `run.model` in place under the protocol's training section.
 
     Of several processes each trains on its share of every global batch, and all end with the
-    first one's model.
+    first one's model. With snapshots the run goes on from the newest one; on a CPU, alone, it ends
+    with the very weights that it would have had without a break. SIGINT and SIGTERM then wait for
+    the end of the step and for the snapshot that is written after it.
 
     Raises:
-        RunFailedError: a loss is not finite.
+        RunFailedError: a loss is not finite, or a snapshot cannot be written.
         DataError: a training picture cannot be read.
+        UsageError: the snapshots are those of another run.
     """
     device, model = execution.device, run.model
-    backbone: Backbone = model.backbone  # type: ignore[assignment]
     schedule = resolve_schedule(training.schedule, len(run.train_set), training.batch_size)
+    content = keeping.snapshots.latest() if keeping.snapshots is not None else None
+    start = distributed.from_first(0 if content is None else int(content["step"]))
+    with held_back(keeping.snapshots is not None) as interrupts:
+        parts = _parts(run, training, execution, seed)
+        batches, micro_batches = _micro_batches(run, training, execution, schedule, seed, start)
+        if execution.compile:
+            model.compile()
+        called = model
+        if start < schedule.steps:
+            called, micro_batches = _together(run, training, micro_batches, device, seed)
+        log = _Log(training.batch_size, schedule.steps)
+        if start:
+            parts.restore(_same_start(content, start))
+            log.go_on(start, _same_start(content, start)["log"])
+        keeper = Keeper(keeping, parts, interrupts)
+        weights = [size / training.batch_size for size in batches.micro_sizes()]
+        best = model if parts.averaged is None else parts.averaged.module
+        interval = _report_interval(execution)
+        for step in range(start, schedule.steps):
+            _set_lr(parts.optimiser, schedule, step)
+            with _autocast(training, device):
+                losses = _accumulate(run, called, micro_batches, weights, device)
+            _update(model, parts.optimiser, training)
+            if parts.averaged is not None:
+                parts.averaged.update_parameters(model)
+            told = (step + 1) % interval == 0 or step + 1 == schedule.steps
+            if told:
+                lr = max(group["lr"] for group in parts.optimiser.param_groups)
+                on_progress(log.report(step + 1, distributed.summed(losses), lr))
+            log.leave_out(keeper.keep_weights(step + 1, best))
+            keeper.keep_state(step + 1, told, log.state)
+        seconds = log.seconds()
+    distributed.share_buffers(best)
+    return Trained(best, schedule.steps, seconds, log.images_per_s(schedule.steps), log.rows)
+
+
+def _parts(run: FineTune, training: Training, execution: Execution, seed: int) -> Parts:
+    """Bring the model to the device and make what updates it."""
+    device, model = execution.device, run.model
+    backbone: Backbone = model.backbone  # type: ignore[assignment]
     model.to(device)
     # tensor cores want this layout; on a CPU depthwise convolutions take 0.6 of the time in it
     model.to(memory_format=torch.channels_last)
@@ -100,26 +150,21 @@ def train(
     optimiser = build_optimiser(
         parameter_groups(model, backbone, training.optimiser), training.optimiser, device
     )
-    averaged = _averaged(model, training)
-    batches, micro_batches = _micro_batches(run, training, execution, schedule, seed)
-    weights = [size / training.batch_size for size in batches.micro_sizes()]
-    called, micro_batches = _together(run, training, micro_batches, device, seed)
-    log = _Log(training.batch_size, schedule.steps)
-    interval = execution.report_interval or (CUDA_REPORT_INTERVAL if device.type == "cuda" else 1)
-    for step in range(schedule.steps):
-        _set_lr(optimiser, schedule, step)
-        with _autocast(training, device):
-            losses = _accumulate(run, called, micro_batches, weights, device)
-        _update(model, optimiser, training)
-        if averaged is not None:
-            averaged.update_parameters(model)
-        if (step + 1) % interval == 0 or step + 1 == schedule.steps:
-            lr = max(group["lr"] for group in optimiser.param_groups)
-            on_progress(log.report(step + 1, distributed.summed(losses), lr))
-    seconds = log.seconds()
-    best = model if averaged is None else averaged.module
-    distributed.share_buffers(best)
-    return Trained(best, schedule.steps, seconds, log.images_per_s(schedule.steps), log.rows)
+    return Parts(model, _averaged(model, training), optimiser, device, seed)
+
+
+def _report_interval(execution: Execution) -> int:
+    usual = CUDA_REPORT_INTERVAL if execution.device.type == "cuda" else 1
+    return execution.report_interval or usual
+
+
+def _same_start(content: dict[str, Any] | None, start: int) -> dict[str, Any]:
+    if content is None or content["step"] != start:
+        raise RunFailedError(
+            f"a process does not see the snapshot of step {start} that the first one goes on from;"
+            " put the run's folder where all processes can read it"
+        )
+    return content
 
 
 def evaluate(
@@ -158,6 +203,7 @@ def _micro_batches(
     execution: Execution,
     schedule: ResolvedSchedule,
     seed: int,
+    start: int,
 ) -> tuple[ShuffledBatches, Iterator[object]]:
     batches = ShuffledBatches(
         pictures=len(run.train_set),
@@ -168,6 +214,7 @@ def _micro_batches(
         groups=run.aspect_groups,
         rank=distributed.rank(),
         processes=distributed.world_size(),
+        start_step=start,
     )
     loader = training_loader(
         run.train_set,
@@ -276,13 +323,34 @@ class _Log:
     def __init__(self, batch_size: int, steps: int) -> None:
         self._batch_size, self._steps = batch_size, steps
         self._start = time.perf_counter()
+        self._first_step = 0
+        self._seconds_before = 0.0
         self.rows: list[dict[str, float]] = []
 
+    def go_on(self, step: int, state: dict[str, Any]) -> None:
+        """Take up the log of a run that was interrupted after `step`."""
+        self._first_step, self._seconds_before = step, state["seconds"]
+        self.rows = list(state["rows"])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `go_on` needs."""
+        return {"rows": self.rows, "seconds": self.seconds()}
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count what was no training."""
+        self._start += seconds
+
     def seconds(self) -> float:
+        """Of training, those before an interruption included."""
+        return self._seconds_before + self._seconds_now()
+
+    def _seconds_now(self) -> float:
         return time.perf_counter() - self._start
 
     def images_per_s(self, step: int) -> float:
-        return step * self._batch_size / max(self.seconds(), 1e-9)
+        done = step - self._first_step
+        return done * self._batch_size / max(self._seconds_now(), 1e-9)
 
     def report(self, step: int, losses: dict[str, Tensor], lr: float) -> Progress:
         values = {name: loss.item() for name, loss in losses.items()}
@@ -293,5 +361,5 @@ class _Log:
                 f" (lr {lr:g}): the run diverged; no record written"
             )
         self.rows.append({"step": step, **values})
-        eta = self.seconds() / step * (self._steps - step)
+        eta = self._seconds_now() / (step - self._first_step) * (self._steps - step)
         return Progress(step, self._steps, values, lr, self.images_per_s(step), eta)

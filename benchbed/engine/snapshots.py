@@ -1,0 +1,132 @@
+"""Snapshots of a run under way: written whole or not at all, checked before they are trusted."""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchbed.errors import BenchbedError, CheckpointError, RunFailedError, UsageError
+from benchbed.models.checkpoint import file_sha256, read_checkpoint
+
+FORMAT = 1
+"""Of the content; another one is not read."""
+
+KEPT = 2
+"""Snapshots that stay: the newest, and the one before it in case that one is damaged."""
+
+NAME = re.compile(r"step-(?P<step>[0-9]{9})-(?P<hash>[0-9a-f]{16})\.pt")
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Where the snapshots of one run lie, and how often they are made."""
+
+    folder: Path
+    identity: str
+    """Hash of what is trained; snapshots of anything else are refused."""
+    every_s: float | None = 600.0
+    """Seconds between snapshots."""
+    every_steps: int | None = None
+    """Steps between snapshots, besides those by the clock."""
+    say: Callable[[str], None] = lambda line: None
+    """Told of a damaged snapshot, in one line."""
+
+    def is_due(self, step: int, since: float) -> bool:
+        """Whether a snapshot is to be made after `step`, the last one at monotonic time `since`."""
+        by_steps = self.every_steps is not None and step % self.every_steps == 0
+        return by_steps or (self.every_s is not None and time.monotonic() - since >= self.every_s)
+
+    def latest(self) -> dict[str, Any] | None:
+        """Content of the newest sound snapshot, None without any.
+
+        Raises:
+            UsageError: it belongs to another run.
+            CheckpointError: there are snapshots and all are damaged.
+        """
+        found = snapshot_files(self.folder)
+        for path in reversed(found):
+            try:
+                content = _read(path)
+            except BenchbedError as error:
+                self.say(f"{error}; going on from the snapshot before it")
+                continue
+            if content["identity"] != self.identity:
+                raise UsageError(
+                    f"{path}: a snapshot of another run; use another folder, or remove this one"
+                )
+            return content
+        if found:
+            raise CheckpointError(
+                f"{self.folder}: all {len(found)} snapshots are damaged; remove them to start anew"
+            )
+        return None
+
+    def write(self, step: int, content: dict[str, Any]) -> Path:
+        """Write one snapshot in one step and remove those that are no longer needed.
+
+        Args:
+            step: optimiser steps done.
+            content: dicts, lists, tensors and numbers.
+
+        Raises:
+            RunFailedError: the folder cannot be written.
+        """
+        content = {"format": FORMAT, "identity": self.identity, "step": step, **content}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = self.folder / f".step-{os.getpid()}.tmp"
+            torch.save(content, temporary)
+            path = self.folder / f"step-{step:09}-{file_sha256(temporary)[:16]}.pt"
+            replace_durably(temporary, path)
+        except (OSError, RuntimeError) as error:
+            # torch.save tells of a full disk by a RuntimeError
+            raise RunFailedError(
+                f"{self.folder}: the snapshot of step {step} cannot be written ({error})"
+            ) from error
+        for old in snapshot_files(self.folder)[:-KEPT]:
+            with suppress(OSError):
+                old.unlink()
+        return path
+
+    def clear(self) -> None:
+        """Remove all snapshots: the run is done."""
+        for path in [*self.folder.glob("step-*.pt"), *self.folder.glob(".step-*.tmp")]:
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+
+def snapshot_files(folder: Path) -> list[Path]:
+    """Snapshots in a folder, by rising step; of one step the newest last."""
+    found = [path for path in folder.glob("step-*.pt") if NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (path.name[:14], path.stat().st_mtime_ns))
+
+
+def replace_durably(temporary: Path, path: Path) -> None:
+    """Rename a finished file onto `path`, both on the disk before this returns."""
+    with temporary.open("rb") as stream:
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    named = NAME.fullmatch(path.name)
+    if named is None or file_sha256(path)[:16] != named["hash"]:
+        raise CheckpointError(f"{path}: damaged, its content is not what was written")
+    content = read_checkpoint(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a snapshot of format {FORMAT}")
+    return content
