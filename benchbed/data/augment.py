@@ -99,22 +99,24 @@ def draw_label_crop(
 ) -> Crop:
     """Draw a crop in which no class covers more than `max_share` of the labelled pixels.
 
-    Ten tries, as mmseg's RandomCrop with cat_max_ratio; the last one is taken whatever it holds.
+    Ten crops are looked at, then an eleventh is taken whatever it holds, as by mmseg's RandomCrop
+    with cat_max_ratio.
     """
     height, width = labels.shape
     crop_h, crop_w = min(size[0], height), min(size[1], width)
-    crop = Crop(0, 0, crop_h, crop_w)
-    for _ in range(10):
+
+    def draw() -> Crop:
         top = int(rng.integers(0, height - crop_h + 1))
-        left = int(rng.integers(0, width - crop_w + 1))
-        crop = Crop(top, left, crop_h, crop_w)
-        if max_share >= 1:
-            break
-        inside = labels[top : top + crop_h, left : left + crop_w]
+        return Crop(top, int(rng.integers(0, width - crop_w + 1)), crop_h, crop_w)
+
+    crop = draw()
+    for _ in range(10 if max_share < 1 else 0):
+        inside = labels[crop.top : crop.top + crop_h, crop.left : crop.left + crop_w]
         counts = torch.bincount(inside[inside != ignore].flatten().long())
         present = counts[counts > 0]
         if len(present) > 1 and present.max() < max_share * present.sum():
             break
+        crop = draw()
     return crop
 
 
@@ -128,7 +130,8 @@ def cut_and_pad(picture: Tensor, crop: Crop, size: tuple[int, int], fill: int) -
 def photometric_distortion(picture: Tensor, rng: np.random.Generator) -> Tensor:
     """Brightness, contrast, saturation and hue, each with probability 0.5.
 
-    Ranges of mmseg's PhotoMetricDistortion: ±32/255, 0.5-1.5, 0.5-1.5, ±18° of 360°.
+    Ranges of mmseg's PhotoMetricDistortion: ±32/255, 0.5-1.5, 0.5-1.5, and 18 of the 180 steps
+    into which OpenCV cuts the circle of hues. Saturation is HSV's, at equal hue and value.
     """
     x = to_float(picture)
     if rng.random() < 0.5:
@@ -138,9 +141,20 @@ def photometric_distortion(picture: Tensor, rng: np.random.Generator) -> Tensor:
     if contrast_first:
         x = (x * contrast).clamp(0, 1)
     if rng.random() < 0.5:
-        x = F.adjust_saturation(x, rng.uniform(0.5, 1.5))
+        x = scale_saturation(x, rng.uniform(0.5, 1.5))
     if rng.random() < 0.5:
-        x = F.adjust_hue(x, rng.uniform(-18, 18) / 360)
+        x = F.adjust_hue(x, rng.uniform(-18, 18) / 180)
     if not contrast_first:
         x = (x * contrast).clamp(0, 1)
     return (x * 255).round().to(torch.uint8)
+
+
+def scale_saturation(picture: Tensor, factor: float) -> Tensor:
+    """Multiply HSV's saturation of an RGB picture (3, H, W) in [0, 1], at most to 1.
+
+    (torchvision's adjust_saturation mixes with grey instead, which changes HSV's value.)
+    """
+    value, low = picture.amax(0), picture.amin(0)
+    # saturation is (value - low) / value; the factor that takes it to 1 is its inverse
+    most = value / (value - low).clamp(min=torch.finfo(picture.dtype).tiny)
+    return value - (value - picture) * most.clamp(max=factor)

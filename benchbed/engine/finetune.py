@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchbed.models.seeding import seeded
+
 Batch = dict[str, Any]
 """Nested dicts, lists and tuples of tensors; other leaves stay where they are."""
 
@@ -79,6 +81,5 @@ def seeded_torch(seed: int) -> Iterator[None]:
     Library code (layer initialisers, dropout, proposal sampling) can only draw from torch's own
     generators; this keeps it reproducible without touching the caller's.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         yield

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchbed.finetune.padding import Sizes, fill_padding
 from benchbed.models.backbone import Backbone
 from benchbed.specs.segmentation import AsppHead, AuxiliaryHead
 
@@ -83,9 +84,17 @@ class DeepLabV3(nn.Module):
             nn.Conv2d(auxiliary.channels, classes, 1),
         )
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (N, classes, H, W) at the images' size, and the auxiliary ones in training."""
+    def forward(self, images: Tensor, sizes: Sizes | None = None) -> tuple[Tensor, Tensor | None]:
+        """Logits (N, classes, H, W) at the images' size, and the auxiliary ones in training.
+
+        Args:
+            images: (N, 3, H, W) RGB in [0, 1].
+            sizes: of the pictures inside the padding, which gets the backbone's mean colour: it is
+                zero after normalisation, as in mmsegmentation. None where nothing is padded.
+        """
         size = images.shape[-2:]
+        if sizes is not None:
+            images = fill_padding(images, sizes, self.backbone.convention)
         maps = self.backbone(images)
         logits = _upsample(self.head(maps[3]), size)
         return logits, _upsample(self.auxiliary(maps[2]), size) if self.training else None

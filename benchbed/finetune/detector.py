@@ -22,12 +22,11 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from benchbed.finetune.padding import Sizes, fill_padding
 from benchbed.finetune.region_align import Pooling, align_regions
-from benchbed.models.backbone import Backbone, PixelConvention
+from benchbed.models.backbone import Backbone
 from benchbed.specs.detection import Anchors, DetectionProtocol, RegionHead
 
-Sizes = Sequence[tuple[int, int]]
-"""(height, width) of each picture of a batch inside the padding."""
 Targets = list[dict[str, Tensor]]
 """A picture's `boxes` (M, 4) x1 y1 x2 y2 in pixels and `labels` (M,), 1 … classes; M may be 0."""
 
@@ -280,15 +279,3 @@ class Detector(nn.Module):
             "head_classes": head_losses["classes"],
             "head_boxes": head_losses["boxes"],
         }
-
-
-def fill_padding(images: Tensor, sizes: Sizes, convention: PixelConvention) -> Tensor:
-    """A copy whose padding has the backbone's mean colour, which its normalisation makes zero."""
-    mean = torch.tensor(convention.mean, dtype=images.dtype, device=images.device)
-    mean = mean / convention.scale
-    if convention.order == "BGR":
-        mean = mean.flip(0)
-    filled = mean.view(1, 3, 1, 1).expand_as(images).clone()
-    for picture, source, (height, width) in zip(filled, images, sizes, strict=True):
-        picture[:, :height, :width] = source[:, :height, :width]
-    return filled

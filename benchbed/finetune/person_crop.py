@@ -61,6 +61,11 @@ def input_matrix(crop: Crop, height: int, width: int) -> Matrix:
     return matrix
 
 
+def visible_area(matrix: Matrix, height: int, width: int) -> float:
+    """Picture pixels that the input shows: the crop grown to the input's aspect ratio."""
+    return float(height * width / abs(np.linalg.det(matrix[:, :2])))
+
+
 def inverse(matrix: Matrix) -> Matrix:
     """The affine map in the other direction."""
     linear = np.linalg.inv(matrix[:, :2])

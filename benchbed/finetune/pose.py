@@ -28,6 +28,7 @@ from benchbed.finetune.person_crop import (
     input_matrix,
     inverse,
     transform_points,
+    visible_area,
     warp,
 )
 from benchbed.models.backbone import Backbone
@@ -191,7 +192,8 @@ class Pose:
     score: float
     """Box score x mean keypoint score."""
     area: float
-    """Of the padded box, in picture pixels."""
+    """Of the padded box grown to the input's aspect ratio, in picture pixels: what mmpose and
+    SimpleBaseline compare poses at in OKS-NMS."""
 
 
 def evaluate_people(
@@ -238,9 +240,9 @@ def estimate(
         points, maxima = (part.cpu().numpy() for part in decode(heatmaps, stride=HEATMAP_STRIDE))
         for person, matrix, at, peaks in zip(batch, matrices, points, maxima, strict=True):
             keypoints = np.column_stack([transform_points(at, inverse(matrix)), peaks])
-            width, height = crop_of_box(person.box, spec.box_padding).size
+            area = visible_area(matrix, spec.height, spec.width)
             score = person_score(person.score, peaks, protocol.test.keypoint_score_threshold)
-            yield Pose(keypoints, score, width * height)
+            yield Pose(keypoints, score, area)
 
 
 def person_score(box_score: float, peaks: NDArray[np.floating], threshold: float) -> float:

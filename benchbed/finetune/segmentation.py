@@ -45,8 +45,11 @@ def read_pair(item: SegmentationPicture, classes: int, ignore: int) -> tuple[Ten
 
 
 def base_size(height: int, width: int, scale: SegmentationScale, ratio: float) -> tuple[int, int]:
-    """Size after fitting into long x short sides times `ratio`, aspect kept (mmcv's rescale)."""
-    long, short = scale.long * ratio, scale.short * ratio
+    """Size after fitting into long x short sides times `ratio`, aspect kept (mmcv's rescale).
+
+    The sides are cut to whole pixels first, as in mmcv's RandomResize.
+    """
+    long, short = int(scale.long * ratio), int(scale.short * ratio)
     factor = min(long / max(height, width), short / min(height, width))
     return max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))
 
@@ -61,8 +64,11 @@ class SegmentationSamples:
     def __len__(self) -> int:
         return len(self.split.pictures)
 
-    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """uint8 (3, h, w) crop and its (h, w) label map; padding is 0 and the ignore index."""
+    def sample(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """uint8 (3, h, w) crop, its (h, w) label map, and the size inside the padding.
+
+        Padding is 0 and the ignore index; the model gives it the mean colour.
+        """
         spec, data = self.protocol.augmentation, self.protocol.data
         item = self.split.pictures[index]
         picture, labels = read_pair(item, len(data.classes), data.ignore_index)
@@ -83,6 +89,7 @@ class SegmentationSamples:
         return {
             "images": augment.cut_and_pad(picture, whole, spec.crop, 0),
             "labels": augment.cut_and_pad(labels, whole, spec.crop, data.ignore_index),
+            "size": cut,
         }
 
 
@@ -131,16 +138,23 @@ def prepare(
     )
 
 
-def collate(samples: list[dict[str, Tensor]]) -> Batch:
-    """Stack samples."""
-    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+def collate(samples: list[dict[str, Any]]) -> Batch:
+    """Stack pictures and label maps; sizes stay a list."""
+    stacked = {
+        name: torch.stack([sample[name] for sample in samples]) for name in ("images", "labels")
+    }
+    return {**stacked, "sizes": [sample["size"] for sample in samples]}
 
 
 def segmentation_loss(
     model: nn.Module, batch: Batch, protocol: SegmentationProtocol
 ) -> dict[str, Tensor]:
-    """Mean cross entropy of the labelled pixels, main and weighted auxiliary."""
-    logits, auxiliary = model(augment.to_float(batch["images"]))
+    """Mean cross entropy over all pixels, ignored ones counting 0; main and weighted auxiliary.
+
+    mmsegmentation's CrossEntropyLoss divides so unless `avg_non_ignore` is set, and its DeepLabV3
+    configs leave it unset. Means of parts of a batch then join to that of the whole.
+    """
+    logits, auxiliary = model(augment.to_float(batch["images"]), batch["sizes"])
     labels = batch["labels"].long()
     losses = {"main": _cross_entropy(logits, labels, protocol.data.ignore_index)}
     if auxiliary is not None and protocol.auxiliary.loss_weight:
@@ -151,7 +165,7 @@ def segmentation_loss(
 
 def _cross_entropy(logits: Tensor, labels: Tensor, ignore: int) -> Tensor:
     total = functional.cross_entropy(logits.float(), labels, ignore_index=ignore, reduction="sum")
-    return total / (labels != ignore).sum().clamp(min=1)
+    return total / labels.numel()
 
 
 def predict(
@@ -169,7 +183,8 @@ def predict(
     size = base_size(height, width, scale, 1.0)
     images = augment.to_float(augment.resize(picture, *size)[None].to(device))
     stride = max(model.backbone.strides)  # type: ignore[union-attr, arg-type]
-    logits, _ = model(functional.pad(images, [0, -size[1] % stride, 0, -size[0] % stride]))
+    padded = functional.pad(images, [0, -size[1] % stride, 0, -size[0] % stride])
+    logits, _ = model(padded, [size])
     logits = logits[..., : size[0], : size[1]].float()
     if not logits.isfinite().all():
         raise RunFailedError("the trained model gives logits that are not finite: it diverged")

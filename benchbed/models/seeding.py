@@ -12,6 +12,8 @@ def seeded(seed: int) -> Iterator[None]:
 
     Libraries initialise their networks from nothing else.
     """
-    with torch.random.fork_rng():
+    # by default every GPU of the machine would be woken; a run uses its current one
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield

@@ -18,7 +18,6 @@ from benchbed.finetune.detector import (
     Detector,
     PyramidAnchors,
     RegionPooling,
-    fill_padding,
 )
 from benchbed.models.backbone import Backbone, PixelConvention
 from benchbed.specs.detection import Anchors, DetectionProtocol
@@ -236,16 +235,6 @@ def test_pooling_level_doubles_with_the_size_of_the_region() -> None:
     regions = torch.tensor([[0.0, 0.0, side, side] for side in (1, 31, 33, 63, 65, 127, 129, 999)])
     levels = RegionPooling(spec, STRIDES[:4]).levels(regions) + 2
     assert levels.tolist() == [2, 2, 3, 3, 4, 4, 5, 5]
-
-
-def test_padding_is_the_mean_colour_in_the_backbones_own_order() -> None:
-    images = torch.ones(1, 3, 4, 4)
-    convention = PixelConvention("BGR", (10.0, 20.0, 30.0), (1.0, 1.0, 1.0), scale=100.0)
-    filled = fill_padding(images, [(2, 3)], convention)
-    assert filled[0, :, 3, 3].tolist() == pytest.approx([0.3, 0.2, 0.1])
-    assert filled[0, :, 1, 3].tolist() == pytest.approx([0.3, 0.2, 0.1])
-    assert (filled[0, :, :2, :3] == 1).all()
-    assert (images == 1).all()
 
 
 def test_content_of_the_padding_does_not_move_detections() -> None:

@@ -1,5 +1,7 @@
 """Boxes become crops without distortion, and back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from benchbed.finetune.person_crop import (
     input_matrix,
     inverse,
     transform_points,
+    visible_area,
     warp,
 )
 from benchbed.specs.pose import HalfBody, PoseAugmentation, Rotation, Scale, Shift
@@ -183,3 +186,12 @@ def test_half_body_leaves_a_poorly_labelled_person_whole():
 def test_box_without_area_still_gives_a_crop():
     matrix = input_matrix(crop_of_box((10, 10, 0, 0), 1.25), 96, 64)
     assert np.isfinite(matrix).all()
+
+
+def test_the_visible_area_is_that_of_the_padded_box_grown_to_the_inputs_aspect():
+    # 10 x 100 padded by 1.25 is 12.5 x 125; 96 x 64 of it is 125 high and 125 * 64 / 96 wide
+    crop = crop_of_box((5.0, 7.0, 10.0, 100.0), 1.25)
+    turned = replace(crop, rotation=30.0, mirror=True)
+    for seen in (crop, turned):
+        area = visible_area(input_matrix(seen, 96, 64), 96, 64)
+        assert area == pytest.approx(125 * 125 * 64 / 96)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,12 @@ class PerfectModel(nn.Module):
 
 @pytest.fixture
 def mini():
-    return load_spec(PoseProtocol, TASKS / "coco-pose-mini@1.yaml")
+    return load_spec(PoseProtocol, TASKS / "coco-pose-mini@2.yaml")
 
 
 @pytest.fixture
 def full():
-    return load_spec(PoseProtocol, TASKS / "coco-pose@1.yaml")
+    return load_spec(PoseProtocol, TASKS / "coco-pose@2.yaml")
 
 
 def changed(protocol, **sections):
@@ -220,6 +221,15 @@ def test_two_boxes_on_one_person_are_suppressed_to_one(prepare, mini, coco_root)
     evaluation = pose.evaluate_people(PerfectModel(), twice, mini, torch.device("cpu"))
     assert [row["kept"] for row in evaluation.detail] == [True, False]
     assert len(evaluation.predictions) == 1
+
+
+def test_poses_are_compared_at_the_area_that_the_input_shows(prepare, mini, coco_root):
+    run = prepare(mini, coco_root)
+    person = replace(run.train_set.people[0], box=(5.0, 7.0, 10.0, 100.0))
+    spec = mini.input
+    (found,) = pose.estimate(PerfectModel(), (person,), mini, torch.device("cpu"))
+    tall = 100 * spec.box_padding
+    assert found.area == pytest.approx(tall * tall * spec.width / spec.height)
 
 
 def test_metrics_count_the_evaluated_pictures_only(prepare, mini, coco_root):

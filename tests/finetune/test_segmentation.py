@@ -149,6 +149,7 @@ def test_padding_is_black_ignored_and_right_or_below_whatever_the_augmentation(r
         sample = samples.sample(index, np.random.default_rng(index))
         assert (sample["labels"][~inside] == 255).all()
         assert not sample["images"][:, ~inside].any()
+        assert sample["size"] == (64, 85)
         assert (sample["labels"][inside] != 255).float().mean() > 0.8
 
 
@@ -164,7 +165,7 @@ def test_a_boundary_comes_back_where_it_was_in_the_picture(run):
     class Halves(nn.Module):
         backbone = run.model.backbone
 
-        def forward(self, images):
+        def forward(self, images, sizes):
             return torch.stack([images[:, 0], 1 - images[:, 0]], 1), None
 
     picture = torch.zeros(3, 50, 70, dtype=torch.uint8)
@@ -173,24 +174,26 @@ def test_a_boundary_comes_back_where_it_was_in_the_picture(run):
     assert (guess == (np.arange(70) >= 35)).all()
 
 
-def test_the_loss_is_the_mean_over_labelled_pixels_and_weights_the_auxiliary(run):
+def test_the_loss_is_the_mean_over_all_pixels_and_weights_the_auxiliary(run):
     batch = run.collate([run.train_set.sample(i, np.random.default_rng(i)) for i in range(2)])
     model = run.model.train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     losses = run.loss(model, batch)
-    logits, auxiliary = model(batch["images"].float() / 255)
+    logits, auxiliary = model(batch["images"].float() / 255, batch["sizes"])
     labels = batch["labels"].long()
-    own = nn.functional.cross_entropy(logits, labels, ignore_index=255)
-    extra = nn.functional.cross_entropy(auxiliary, labels, ignore_index=255)
+    pick = {"ignore_index": 255, "reduction": "none"}
+    own = nn.functional.cross_entropy(logits, labels, **pick).mean()
+    extra = nn.functional.cross_entropy(auxiliary, labels, **pick).mean()
     torch.testing.assert_close(losses["main"], own, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(losses["auxiliary"], 0.4 * extra, rtol=1e-4, atol=1e-5)
 
 
 def test_a_crop_without_labelled_pixels_costs_nothing(run):
     batch = {"images": torch.zeros(2, 3, 96, 96, dtype=torch.uint8),
-             "labels": torch.full((2, 96, 96), 255, dtype=torch.uint8)}  # fmt: skip
+             "labels": torch.full((2, 96, 96), 255, dtype=torch.uint8),
+             "sizes": [(96, 96)] * 2}  # fmt: skip
     assert run.loss(run.model.train(), batch)["main"].item() == 0
 
 

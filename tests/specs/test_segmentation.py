@@ -6,7 +6,7 @@ from benchbed.errors import UsageError
 from benchbed.specs.segmentation import SegmentationProtocol
 from benchbed.specs.strict import load_spec, parse_spec, read_yaml
 
-SHIPPED = Path(__file__).parents[2] / "tasks" / "voc-seg-mini@1.yaml"
+SHIPPED = Path(__file__).parents[2] / "tasks" / "voc-seg-mini@2.yaml"
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def test_an_impossible_grid_is_refused(grid, says):
 
 
 def test_a_recipe_without_an_optimiser_is_refused_with_its_line(tmp_path):
-    path = tmp_path / "voc-seg@1.yaml"
+    path = tmp_path / "voc-seg@2.yaml"
     content = yaml.safe_load((shipped_folder("tasks") / path.name).read_text())
     del content["training"]["recipes"]["layernorm"]["optimiser"]
     path.write_text(yaml.safe_dump(content))
