@@ -1,16 +1,14 @@
 """The quickstart: the shipped backbones on the five mini tasks, several runs side by side."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.jobs import Job, JobOptions, plan_jobs
+from benchbed.side_by_side import worker_pool
 
 BACKBONES = (
     "efficientnet-lite0-imagenet",
@@ -52,47 +50,18 @@ def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
 def run_side_by_side(jobs: list[Job], processes: int) -> Generator[Finished, None, None]:
     """Run jobs in `processes` single-threaded processes; yields each as it ends.
 
-    One thread a process keeps the cores busy: two small runs side by side finish sooner than the
-    same two runs on two threads each, one after the other. When the caller stops early, so do the
-    runs: records are written whole or not at all.
+    When the caller stops early, so do the runs: records are written whole or not at all.
     """
-    context = multiprocessing.get_context("spawn")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker)
-    futures = [pool.submit(_run, job) for job in jobs]
-    workers = [child for child in multiprocessing.active_children() if child not in others]
-    try:
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise RunFailedError(
-            "a run's process was killed, most likely for memory; finished records are kept:"
-            " free some memory, or go on with --processes 1"
-        ) from error
-    finally:
-        # an interrupted caller must not wait minutes for the runs under way
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.terminate()
-
-
-def _start_worker() -> None:
-    """One thread, no Ctrl-C of its own, and no life after the parent's."""
-    import signal
-
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    with worker_pool(processes) as pool:
+        futures = [pool.submit(_run, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise RunFailedError(
+                "a run's process was killed, most likely for memory; finished records are kept:"
+                " free some memory, or go on with --processes 1"
+            ) from error
 
 
 def _run(job: Job) -> Finished:
