@@ -1,0 +1,157 @@
+"""`benchbed study`: pretrain and fine-tune the cells of a study, and report what they say."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchbed.cli.eval import DataRoot
+from benchbed.errors import JobsFailedError
+
+if TYPE_CHECKING:
+    from benchbed.specs.study import Study
+    from benchbed.study.cells import RunOptions
+    from benchbed.study.collect import Found
+    from benchbed.study.execute import Crew, Finished
+    from benchbed.study.plan import StudyPlan
+
+REPORT = "report"
+"""Folder of the report inside the study's folder."""
+
+
+def study(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A preset (mini) or a FILE.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of all results. Default: studies/<id>.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print runs and hours; train nothing.")
+    ] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Write the report of what is there; run nothing.")
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, help="Runs side by side. Default: one a core or GPU."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: cuda where there.")
+    ] = None,
+    gpus: Annotated[
+        int, typer.Option("--gpus", min=1, help="GPUs a run; with --device cpu, processes.")
+    ] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, help="Loader processes a run. Default: as for eval."),
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Pretrain backbones on a grid of data and capacity, fine-tune them, and fit the laws."""
+    from benchbed.specs.study import find_study
+    from benchbed.study.cells import RunOptions
+    from benchbed.study.collect import find_cells
+    from benchbed.study.execute import check_comparable, choose_crew
+    from benchbed.study.pretrainer import planned
+
+    spec = find_study(name)
+    plan = planned(spec)
+    options = RunOptions(out or Path("studies") / spec.id, data_root, device, gpus, workers)
+    check_comparable(plan, options)
+    crew = choose_crew(options, processes)
+    found = find_cells(plan, options.out)
+    _announce(spec, found)
+    if dry_run:
+        _forecast(found, options, crew)
+        return
+    failed = [] if report_only else _run(found, options, crew)
+    _report(plan, options.out, name)
+    _raise_for(failed, len(plan.cells()))
+
+
+def _announce(spec: "Study", found: "Found") -> None:
+    from benchbed.study.forecast import sweep_lines
+
+    plan = found.plan
+    typer.echo(f"{spec.id}@{spec.version}#{spec.hash()[:6]}  {spec.title}")
+    for what, cells in (("pretraining", plan.pretrainings), ("fine-tuning", plan.finetunings)):
+        done = sum(found.is_done(cell) for cell in cells)
+        typer.echo(f"  {what}: {len(cells)} runs, {done} done, {len(cells) - done} to do")
+    typer.echo(f"  results: {found.out}")
+    typer.echo("\n".join(sweep_lines(found)))
+
+
+def _forecast(found: "Found", options: "RunOptions", crew: "Crew") -> None:
+    from benchbed.study.forecast import forecast, timed_steps
+
+    typer.echo("\n".join(forecast(found, crew, timed_steps(options)).lines()))
+
+
+def _run(found: "Found", options: "RunOptions", crew: "Crew") -> "list[Finished]":
+    """Run what is missing; returns what failed."""
+    from benchbed.cli.cell_progress import CellProgress
+    from benchbed.study.execute import execute
+    from benchbed.study.forecast import seconds_left
+
+    left = {cell.key: cell for cell in found.plan.cells() if not found.is_done(cell)}
+    failed = []
+    with closing(execute(found, options, crew)) as ended, CellProgress(len(left)) as progress:
+        for finished in ended:
+            del left[finished.cell.key]
+            eta = seconds_left(found.out, list(left.values()), crew)
+            progress.ended(_line(finished), eta)
+            if finished.error:
+                failed.append(finished)
+    return failed
+
+
+def _line(finished: "Finished") -> str:
+    cell, ran = finished.cell, finished.ran
+    if ran is not None:
+        state = f"{ran.headline} ({ran.seconds:.0f} s)"
+    else:
+        state = "not begun" if finished.blocked_by else "failed"
+    return f"{cell.describe()} seed {cell.seed}: {state}"
+
+
+def _report(plan: "StudyPlan", out: Path, name: str) -> None:
+    """Write the report of every score that is there."""
+    from benchbed.study.collect import collect_points, find_cells
+    from benchbed.study.facts import study_facts
+    from benchbed.study.report import write_report
+
+    found = find_cells(plan, out)
+    points = collect_points(found)
+    if not points:
+        typer.echo("no score yet, so no report")
+        return
+    page = write_report(
+        points,
+        out / REPORT,
+        title=plan.study.title,
+        command=f"benchbed study {name}",
+        facts=study_facts(found),
+        sweeps=plan.settings(),
+    )
+    typer.echo(f"{len(points)} of {len(plan.finetunings)} scores; report: {page}")
+
+
+def _raise_for(failed: "list[Finished]", total: int) -> None:
+    """One line for each cell that failed, and one for all that waited for it."""
+    waiting: dict[str, int] = {}
+    for finished in failed:
+        if finished.blocked_by:
+            waiting[finished.blocked_by] = waiting.get(finished.blocked_by, 0) + 1
+    for finished in failed:
+        if not finished.blocked_by:
+            cell = finished.cell
+            wait = waiting.get(cell.key)
+            more = f" ({wait} runs wait for it)" if wait else ""
+            typer.echo(
+                f"error: {cell.describe()} seed {cell.seed}: {finished.error}{more}", err=True
+            )
+    if failed:
+        raise JobsFailedError(
+            f"{len(failed)} of {total} runs failed or wait; the rest are done: the same command"
+            " tries again"
+        )
