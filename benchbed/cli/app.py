@@ -9,7 +9,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from benchbed import __version__
-from benchbed.cli import backbones, data, doctor, eval, inspect, leaderboard, quickstart, tasks
+from benchbed.cli import (
+    backbones,
+    data,
+    doctor,
+    eval,
+    inspect,
+    leaderboard,
+    quickstart,
+    study,
+    tasks,
+)
 from benchbed.errors import BenchbedError
 
 INTERRUPTED = 130
@@ -27,6 +37,7 @@ app = typer.Typer(
 app.command("quickstart")(quickstart.quickstart)
 app.command("eval")(eval.evaluate)
 app.command("inspect")(inspect.inspect)
+app.command("study")(study.study)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backbones.app, name="backbones")
