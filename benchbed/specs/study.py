@@ -49,6 +49,13 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
+def _not_empty(values: tuple[Item, ...]) -> tuple[Item, ...]:
+    # pydantic's own rule would report a tuple of bad items as empty too
+    if not values:
+        raise ValueError("at least one is needed")
+    return values
+
+
 def _distinct(values: tuple[Item, ...]) -> tuple[Item, ...]:
     if len(set(values)) != len(values):
         raise ValueError("every value is given once")
@@ -67,7 +74,10 @@ def _count_or(word: str) -> Callable[[Any], int | str]:
 
 
 Axis = Annotated[
-    tuple[Item, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_distinct)
+    tuple[Item, ...],
+    BeforeValidator(_as_tuple),
+    AfterValidator(_not_empty),
+    AfterValidator(_distinct),
 ]
 CountOrAll = Annotated[int | str, PlainValidator(_count_or(ALL))]
 CountOrFull = Annotated[int | str, PlainValidator(_count_or(FULL))]
@@ -129,7 +139,7 @@ class Study(Frozen):
     tasks: Axis[str]
     seeds: Axis[NonNegativeInt]
     """Seed s pretrains, and fine-tunes what seed s has pretrained."""
-    sweeps: Annotated[tuple[Sweep, ...], Field(min_length=1)]
+    sweeps: Annotated[tuple[Sweep, ...], AfterValidator(_not_empty)]
     notes: tuple[str, ...] = ()
 
     def hash(self) -> str:

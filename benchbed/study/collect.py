@@ -132,30 +132,20 @@ def collect_points(
 
 
 def _refuse_mixtures(found: Found) -> None:
-    mistakes = [
-        *_mixed(
-            "protocol",
-            ((record.task, record.protocol.hash, str(found.paths[key]))
-             for key, record in found.records.items()),
-            "move the records of the other version away and run the study again",
-        ),
-        *_mixed(
-            "data",
-            ((record.task, " ".join(record.fingerprints.values()), str(found.paths[key]))
-             for key, record in found.records.items()),
-            "move the records of the other data away and run the study again",
-        ),
-        *_mixed(
-            "recipe",
-            (("pretraining", item.recipe_hash, run.key) for run, item in ends(found)),
-            "move the run folders of the other recipe away and run the study again",
-        ),
-        *_mixed(
-            "corpus",
-            ((run.source, item.fingerprint, run.key) for run, item in ends(found)),
-            "move the run folders of the other corpus away and run the study again",
-        ),
-    ]  # fmt: skip
+    records, runs = found.records.items(), ends(found)
+    rows: dict[str, list[tuple[str, str, str]]] = {
+        "protocol": [(r.task, r.protocol.hash, str(found.paths[key])) for key, r in records],
+        "data": [
+            (r.task, " ".join(r.fingerprints.values()), str(found.paths[key])) for key, r in records
+        ],
+        "recipe": [("pretraining", item.recipe_hash, run.key) for run, item in runs],
+        "corpus": [(run.source, item.fingerprint, run.key) for run, item in runs],
+        "circumstances": [
+            ("pretraining", ", ".join(item.deviations) or "as the recipe says", run.key)
+            for run, item in runs
+        ],
+    }
+    mistakes = [line for what, found_rows in rows.items() for line in _mixed(what, found_rows)]
     if mistakes:
         raise UsageError("\n".join(mistakes))
 
@@ -167,20 +157,20 @@ def ends(found: Found) -> list[tuple[Pretraining, Left]]:
     return [(run, item) for run, item in pairs if item is not None]
 
 
-def _mixed(what: str, rows: Iterable[tuple[str, str, str]], remedy: str) -> list[str]:
+def _mixed(what: str, rows: Iterable[tuple[str, str, str]]) -> list[str]:
     """One line for each group whose rows do not all say the same; names one of each.
 
     Args:
-        what: that is mixed.
+        what: that must not be mixed.
         rows: (group, value, where it was found).
-        remedy: what the user should do.
     """
     groups: dict[str, dict[str, str]] = {}
     for group, value, where in rows:
         groups.setdefault(group, {}).setdefault(value, where)
     return [
-        f"{group}: runs of {len(values)} different {what} hashes must not be mixed:"
-        f" {', '.join(f'{value[:8]} ({where})' for value, where in values.items())}; {remedy}"
+        f"{group}: {len(values)} kinds of {what} are mixed:"
+        f" {', '.join(f'{value[:48]} ({where})' for value, where in values.items())};"
+        " move those that should not count away, and run the study again"
         for group, values in groups.items()
         if len(values) > 1
     ]

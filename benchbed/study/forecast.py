@@ -122,12 +122,14 @@ def timed_steps(options: RunOptions) -> Measure:
     def measure(cell: Cell) -> float | None:
         import torch
 
+        from benchbed.study.pretrainer import pretraining_seconds
+
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             if isinstance(cell, FineTuning):
                 return _finetuning_seconds(cell, options)
-            return _pretraining_seconds(cell, options)
+            return pretraining_seconds(cell, options)
         finally:
             torch.set_num_threads(threads)
 
@@ -141,9 +143,3 @@ def _finetuning_seconds(cell: FineTuning, options: RunOptions) -> float:
 
     job = job_of(f"random:{cell.backbone.arch}", cell.task, cell.seed, options)
     return 3600 * make_plan([job]).hours()
-
-
-def _pretraining_seconds(cell: Pretraining, options: RunOptions) -> float | None:
-    from benchbed.study.pretrainer import pretraining_seconds
-
-    return pretraining_seconds(cell, options)

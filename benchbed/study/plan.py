@@ -16,10 +16,14 @@ from benchbed.study.points import Setting
 
 @dataclass(frozen=True)
 class CorpusSize:
-    """What `all` means for a corpus."""
+    """How much a corpus has."""
 
     pictures: int
     classes: int
+    """Of every level of its hierarchy."""
+    trained_on: Callable[[], int]
+    """Counts what `all` pictures are: those that are not held out. Asked only where it is used, as
+    it goes through the whole corpus."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ class _Resolver:
         corpus = self.study.sources[chain[-1]].corpus
         assert corpus is not None
         size = self.size_of(corpus)
-        count = _at_most(pictures, size.pictures, f"{corpus}: pictures")
+        whole = size.trained_on if pictures == ALL else lambda: size.pictures
+        count = _at_most(pictures, whole(), f"{corpus}: pictures")
         return Pretraining(
             source=chain[-1],
             corpus=corpus,
