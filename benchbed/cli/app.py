@@ -16,6 +16,7 @@ from benchbed.cli import (
     eval,
     inspect,
     leaderboard,
+    pretrain,
     quickstart,
     study,
     tasks,
@@ -35,6 +36,7 @@ app = typer.Typer(
     "4 checkpoint rejected, 5 some of several jobs failed, 130 interrupted.",
 )
 app.command("quickstart")(quickstart.quickstart)
+app.command("pretrain")(pretrain.pretrain)
 app.command("eval")(eval.evaluate)
 app.command("inspect")(inspect.inspect)
 app.command("study")(study.study)
@@ -77,7 +79,7 @@ def main() -> NoReturn:
     except BenchbedError as error:
         _fail(str(error), error.exit_code)
     except Interrupted:
-        _fail("interrupted; finished records are kept: the same command goes on", INTERRUPTED)
+        _fail("interrupted; what is done is kept: the same command goes on", INTERRUPTED)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error} (details: benchbed --debug …)", 1)
     sys.exit(0)

@@ -45,7 +45,11 @@ class Ended:
 
 
 def launch(
-    work: Callable[[Relay], T], processes: int, device_type: str, relay: Relay = lambda told: None
+    work: Callable[[Relay], T],
+    processes: int,
+    device_type: str,
+    relay: Relay = lambda told: None,
+    farewell_s: float = GRACE_S,
 ) -> T:
     """Do `work` in `processes` new processes at once; return what the first one returned.
 
@@ -54,6 +58,8 @@ def launch(
         processes: one a GPU on `cuda`.
         device_type: `cpu` or `cuda`.
         relay: called in this process with what the first process tells.
+        farewell_s: seconds that the processes get for a last snapshot when this one is
+            interrupted.
 
     Raises:
         BenchbedError: the first error of a process; all are ended then.
@@ -74,13 +80,25 @@ def launch(
                 theirs.close()
                 children.append(child)
                 pipes.append(ours)
-            return cast("T", _collect(children, pipes, relay))
-        finally:
-            for child in children:
-                child.terminate()
-            for child in children:
-                child.join(GRACE_S)
-                child.kill()
+            result = cast("T", _collect(children, pipes, relay))
+        except Exception:
+            # the others wait for the one that failed
+            _end(children, GRACE_S)
+            raise
+        except BaseException:
+            _end(children, farewell_s)
+            raise
+        _end(children, GRACE_S)
+        return result
+
+
+def _end(children: list[SpawnProcess], grace_s: float) -> None:
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + grace_s
+    for child in children:
+        child.join(max(0.1, deadline - time.monotonic()))
+        child.kill()
 
 
 def _collect(children: list[SpawnProcess], pipes: list[Connection], relay: Relay) -> Any:

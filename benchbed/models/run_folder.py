@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.models.backbone import Backbone
 from benchbed.models.checkpoint import file_sha256
-from benchbed.specs.card import Card, load_card
+from benchbed.specs.card import Card, Pretraining, load_card
 from benchbed.specs.strict import parse_spec
 
 CARD = "card.yaml"
@@ -36,7 +36,14 @@ def read_run_folder(folder: Path) -> Card:
 
 
 def write_run_folder(
-    folder: Path, backbone: Backbone, *, id: str, arch: str, source: str, licence: str
+    folder: Path,
+    backbone: Backbone,
+    *,
+    id: str,
+    arch: str,
+    source: str,
+    licence: str,
+    pretraining: Pretraining | None = None,
 ) -> Card:
     """Write the trunk's weights and their card, so that `--backbone FOLDER` loads them.
 
@@ -51,6 +58,7 @@ def write_run_folder(
         arch: `timm:NAME` or `torchvision:NAME`, of which the trunk is an instance.
         source: what the weights were trained on, in words.
         licence: of the weights.
+        pretraining: how benchbed made them, where it did.
 
     Raises:
         UsageError: a value does not fit the card's schema.
@@ -77,6 +85,8 @@ def write_run_folder(
             "source": source,
             "licence": licence,
         }
+        if pretraining is not None:
+            content["pretraining"] = pretraining.model_dump(mode="json")
         card = _checked(content, folder, temporary)
         temporary.replace(folder / name)
         _replace_text(folder / CARD, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchbed.errors import CheckpointError, UsageError
 from benchbed.models.architectures import full_name, initialised, is_architecture
@@ -155,7 +156,9 @@ def _from_card(card: Card, folder: Path, seed: int, allow_partial: bool) -> Load
     convention = PixelConvention(pixels.order, pixels.mean, pixels.std, pixels.scale)
     backbone = initialised(card.arch, seed, convention)
     source = f"card:{card.id}"
-    notes = {"arch": card.arch, "weights": card.source, "licence": card.licence}
+    notes: dict[str, Any] = {"arch": card.arch, "weights": card.source, "licence": card.licence}
+    if card.pretraining is not None:
+        notes["pretraining"] = card.pretraining.model_dump(mode="json")
     if card.weights == "random":
         return LoadedBackbone(backbone, card.id, source, None, None, False, convention, notes)
     path = _card_file(card, folder)

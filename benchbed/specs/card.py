@@ -1,7 +1,7 @@
 """Backbone cards: facts about a checkpoint file, or about an architecture without one."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,8 @@ from benchbed.specs.locations import shipped_folder
 from benchbed.specs.strict import Frozen, load_spec
 
 Positive = Annotated[float, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
 
 
 class Pixels(Frozen):
@@ -19,6 +21,72 @@ class Pixels(Frozen):
     std: tuple[Positive, Positive, Positive]
     scale: Positive
     """1 for networks fed [0, 1], 255 for networks fed [0, 255]."""
+
+
+class Contamination(Frozen):
+    """Whether the pretraining pictures hold near-duplicates of the tasks' evaluation pictures."""
+
+    state: Literal["clean", "contaminated", "unknown"]
+    """`unknown` until somebody has looked."""
+    duplicates: Annotated[int, Field(ge=0)] | None = None
+    """Evaluation pictures that have one; None where unknown."""
+
+    @model_validator(mode="after")
+    def _fits_state(self) -> Self:
+        if (self.state == "unknown") != (self.duplicates is None):
+            raise ValueError("duplicates are counted where somebody has looked, and only there")
+        if self.duplicates is not None and (self.state == "clean") != (self.duplicates == 0):
+            raise ValueError("clean means 0 duplicates, contaminated at least 1")
+        return self
+
+
+class StartedFrom(Frozen):
+    """The weights that pretraining went on from."""
+
+    id: str
+    sha256: Sha256 | None
+
+
+class Pretraining(Frozen):
+    """How benchbed's own pretrainer made the weights."""
+
+    run: Sha256
+    """Hash of everything that the run was asked for: equal runs are one run."""
+    corpus: str
+    corpus_fingerprint: Sha256
+    pictures: Count
+    """Different ones that were trained on."""
+    classes: Count
+    noise: Annotated[float, Field(ge=0, le=1)]
+    """Share of pictures that were given a wrong label on purpose."""
+    subset: dict[str, Any]
+    """What was asked for of the corpus."""
+    list_hash: Sha256
+    """sha256 over the keys and labels of the training pictures."""
+    held_out: Count
+    recipe: str
+    """`world-small@1#3fa9c2`."""
+    recipe_hash: Sha256
+    seed: Count
+    samples_seen: Count
+    """By these weights, repeats counted."""
+    samples_total: Count
+    """By the end of the run."""
+    started_from: StartedFrom | None
+    """None for random initialisation."""
+    deviations: tuple[str, ...]
+    """What differs from the recipe; empty for a faithful run."""
+    wall_clock_s: Annotated[float, Field(ge=0)]
+    """Up to these weights, summed over restarts."""
+    device_hours: Annotated[float, Field(ge=0)]
+    """Wall-clock hours x processes, summed over restarts."""
+    restarts: Count
+    device: str
+    software: dict[str, Any]
+    """benchbed's commit and the versions of what it stands on, where these weights were written."""
+    validation: dict[str, float]
+    """On the held-out pictures; fractions in [0, 1], and counts."""
+    contamination: Contamination = Contamination(state="unknown")
 
 
 class Card(Frozen):
@@ -33,12 +101,14 @@ class Card(Frozen):
     """How to get the package: what follows `pip install`."""
     file: str | None = None
     """Path inside the package's folder, or from the card's folder."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    sha256: Sha256 | None = None
     pixels: Pixels
     twin: str | None = None
     """Id of the same architecture from random initialisation."""
     source: str
     licence: str
+    pretraining: Pretraining | None = None
+    """Of weights that benchbed pretrained."""
 
     @model_validator(mode="after")
     def _fits_weights(self) -> Self:
