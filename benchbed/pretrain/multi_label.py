@@ -14,9 +14,9 @@ from benchbed.errors import DataError
 
 Reduction = Literal["batch", "mean"]
 
-CPU_CHUNK = 2**17
-"""Logits worked on at once on a CPU: half a MiB in float32, which stays in a core's cache. A
-multiple of `2**FOLDS`."""
+CPU_CHUNK = 2**19
+"""Logits worked on at once on a CPU, 2 MiB in float32: they stay in the cache, and threads do not
+meet too often, which takes long on a busy machine. A multiple of `2**FOLDS`."""
 DEVICE_CHUNK = 2**22
 """Logits worked on at once elsewhere: large enough to hide the launch of a kernel."""
 FOLDS = 6
@@ -72,10 +72,10 @@ def sparse_sigmoid_loss(
 
     `batch`, the default, sums over the classes and averages over the batch: what a positive
     contributes to the gradient, and so the learning rate that suits, does not depend on the number
-    of classes (big_vision's `sigmoid_xent`, which trained BiT and ViT on JFT-300M and ImageNet-21k,
-    does the same; timm calls it `sum_classes`). `mean` averages over both, as
-    `BCEWithLogitsLoss` and TF-Slim's `sigmoid_cross_entropy` do; with 18,291 classes a gradient is
-    then below the epsilon of RMSProp and Adam.
+    of classes. It is what big_vision's `sigmoid_xent` does, made for JFT-300M and ImageNet-21k, and
+    timm's `sum_classes`. `mean` averages over both, as `BCEWithLogitsLoss` does by default; with
+    18,291 classes the gradients of rare classes then fall below the 1e-8 that RMSProp and Adam add
+    to their denominators.
 
     Args:
         logits: (N, C) of any floating type, finite; float64 is computed in float64.
@@ -97,7 +97,7 @@ def sparse_sigmoid_loss(
             a GPU this would wait for the device: `flat_labels` has looked before).
     """
     _check(logits, rows, columns, confidences, smoothing)
-    if overwrite and logits.is_leaf:
+    if overwrite and logits.is_leaf and logits.requires_grad:
         raise ValueError("these logits are the caller's own and no layer's output: not overwritten")
     keys, order = torch.sort(rows * logits.shape[1] + columns, stable=True)
     first = torch.searchsorted(keys, keys)
@@ -199,7 +199,7 @@ def softplus_sums(flat: Tensor) -> list[Tensor]:
     whole = torch.empty(CPU_CHUNK, dtype=_wide(flat.dtype))
     for part in _chunks(flat):
         used = whole[: len(part)]
-        sums.append(used.copy_(part).clamp_min_(0).sum())
+        sums.append(torch.clamp_min(part, 0, out=used).sum())
         used.copy_(part).abs_().neg_().exp_()
         whole[len(part) :] = 0
         sums.append(_folded(whole).log1p_().sum())

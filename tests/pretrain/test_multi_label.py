@@ -73,10 +73,10 @@ def test_gradient_passes_gradcheck(smoothing):
     assert torch.autograd.gradcheck(loss, (logits,))
 
 
-@pytest.mark.parametrize("pictures", [1, 9, 40])
+@pytest.mark.parametrize("pictures", [1, 9, 60])
 def test_twenty_thousand_classes_over_several_chunks_in_float32(pictures):
     logits, rows, columns, _ = _case(pictures, 20_000, 9 * pictures, dtype=torch.float32)
-    assert (logits.numel() > CPU_CHUNK) == (pictures > 6)
+    assert (logits.numel() > CPU_CHUNK) == (pictures > 26)
     value, gradient = _value_and_gradient(_dense, logits.double(), rows, columns)
     found, found_gradient = _value_and_gradient(sparse_sigmoid_loss, logits, rows, columns)
     assert found.dtype == torch.float32
@@ -86,7 +86,7 @@ def test_twenty_thousand_classes_over_several_chunks_in_float32(pictures):
 
 @pytest.mark.parametrize(("dtype", "eps"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
 def test_half_precision_is_summed_in_float32_and_only_the_gradient_is_rounded(dtype, eps):
-    logits, rows, columns, _ = _case(8, 20_000, 60, dtype=dtype)
+    logits, rows, columns, _ = _case(30, 20_000, 60, dtype=dtype)
     value, gradient = _value_and_gradient(_dense, logits.double(), rows, columns)
     found, found_gradient = _value_and_gradient(sparse_sigmoid_loss, logits, rows, columns)
     assert found.dtype == torch.float32
@@ -104,10 +104,10 @@ def test_a_confident_positive_keeps_the_digits_of_its_gradient():
 
 @pytest.mark.parametrize("level", [-90.0, -15.0, 0.0, 15.0, 90.0])
 def test_extreme_logits_are_summed_stably(level):
-    flat = torch.full((200_003,), level)
+    flat = torch.full((700_003,), level)
     found = torch.stack(softplus_sums(flat)).double().sum().item()
     one = max(level, 0.0) + math.log1p(math.exp(-abs(level)))
-    assert found == pytest.approx(200_003 * one, rel=1e-6)
+    assert found == pytest.approx(700_003 * one, rel=1e-6)
 
 
 def test_the_largest_product_that_a_chunk_can_carry_is_finite():
@@ -115,7 +115,7 @@ def test_the_largest_product_that_a_chunk_can_carry_is_finite():
 
 
 def test_softplus_sums_of_other_devices_are_the_same(monkeypatch):
-    flat = torch.randn(300_001, generator=torch.Generator().manual_seed(3)) * 8
+    flat = torch.randn(900_001, generator=torch.Generator().manual_seed(3)) * 8
     expected = torch.stack(softplus_sums(flat)).double().sum().item()
     # takes the branch for GPUs without one
     monkeypatch.setattr(multi_label, "_on_cpu", lambda part: False)
