@@ -61,6 +61,7 @@ def report(options: argparse.Namespace, threads: int) -> None:
     whole = options.batch * options.classes * 4 / MIB
     print(
         f"torch {torch.__version__}, {options.device}, {threads} threads,"
+        f" OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'unset')},"
         f" load {os.getloadavg()[0]:.1f}: {options.batch} x {options.classes:,} float32 logits,"
         f" {whole:.1f} MiB, {LABELS} labels each"
     )

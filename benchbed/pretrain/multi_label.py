@@ -199,7 +199,7 @@ def softplus_sums(flat: Tensor) -> list[Tensor]:
     whole = torch.empty(CPU_CHUNK, dtype=_wide(flat.dtype))
     for part in _chunks(flat):
         used = whole[: len(part)]
-        sums.append(torch.clamp_min(part, 0, out=used).sum())
+        sums.append(used.copy_(part).clamp_min_(0).sum())
         used.copy_(part).abs_().neg_().exp_()
         whole[len(part) :] = 0
         sums.append(_folded(whole).log1p_().sum())
