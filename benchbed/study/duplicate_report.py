@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from benchbed.errors import RunFailedError, UsageError
@@ -79,15 +80,31 @@ class TaskMatches(Frozen):
 
 
 class CorpusScanned(Frozen):
-    """Which corpus was compared, every picture of it."""
+    """Which corpus, and what of it was compared."""
 
     id: str
     fingerprint: str
     pictures: Count
+    parts: tuple[tuple[Count, Count], ...]
+    """From and to (exclusive) of the places that were compared, rising and apart."""
     unreadable: Count
     """Pictures that cannot be decoded, and that no pretraining can have used either."""
     flat: Count
     """Pictures without contrast, which cannot be compared."""
+
+    @property
+    def scanned(self) -> int:
+        """Pictures that were compared."""
+        return sum(end - start for start, end in self.parts)
+
+    def missing(self, places: Collection[int]) -> int:
+        """How many of some places in the corpus were not compared."""
+        starts, ends = (np.array([part[side] for part in self.parts]) for side in (0, 1))
+        wanted = np.unique(np.fromiter(places, dtype=np.int64, count=len(places)))
+        if not len(starts):
+            return len(wanted)
+        part = np.searchsorted(starts, wanted, side="right") - 1
+        return int(((part < 0) | (wanted >= ends[part])).sum())
 
 
 class Embedding(Frozen):
@@ -147,6 +164,11 @@ def contamination(
     if report is None or reason:
         return Contamination("unknown", reason=reason)
     found = report.tasks[task].duplicates(trained_on)
+    corpus = report.corpus
+    missing = corpus.pictures - corpus.scanned if trained_on is None else corpus.missing(trained_on)
+    if missing:
+        so_far = f", {len(found)} duplicates in the others" if found else ""
+        return Contamination("unknown", reason=f"{missing:,} pictures were not scanned{so_far}")
     return Contamination("contaminated", found) if found else Contamination("clean")
 
 
@@ -167,16 +189,14 @@ def _why_unknown(
 def combined(parts: Collection[Contamination]) -> Contamination:
     """Of a backbone that was pretrained on several corpora.
 
-    Contaminated when one of them is, with the pictures known so far; unknown when one of the
-    others is; clean when all are.
+    Unknown when one of them is, so that a count is always the whole one; else contaminated with the
+    pictures of all, each once, or clean.
     """
-    pictures = tuple(dict.fromkeys(name for part in parts for name in part.pictures))
-    if pictures:
-        return Contamination("contaminated", pictures)
     unknown = [part for part in parts if part.state == "unknown"]
     if unknown or not parts:
         return Contamination("unknown", reason=unknown[0].reason if unknown else "no corpus")
-    return Contamination("clean")
+    pictures = tuple(dict.fromkeys(name for part in parts for name in part.pictures))
+    return Contamination("contaminated", pictures) if pictures else Contamination("clean")
 
 
 def write_report(path: Path, report: DuplicateReport) -> None:
@@ -185,7 +205,15 @@ def write_report(path: Path, report: DuplicateReport) -> None:
     Raises:
         RunFailedError: the disk refuses it.
     """
-    text = json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+    replace_text(path, json.dumps(report.model_dump(mode="json"), indent=1, allow_nan=False) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        RunFailedError: the disk refuses it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -5,7 +5,7 @@ in chunks. A pair is a near-duplicate when two hashes of theirs, of the wholes o
 or not, are within the radius, and when the aligned thumbnails then agree in detail.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,10 +80,11 @@ def scan(
     evaluation: Sequence[EvaluationSet],
     settings: ScanSettings | None = None,
     *,
+    places: Collection[int] | None = None,
     check: "EmbeddingCheck | None" = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> DuplicateReport:
-    """Compare every picture of a corpus with every evaluation picture of the tasks.
+    """Compare the pictures of a corpus with every evaluation picture of the tasks.
 
     Takes memory for the evaluation pictures (some 6 kB each) and one chunk of the corpus.
 
@@ -91,6 +92,7 @@ def scan(
         corpus: is read once, in order.
         evaluation: the tasks' sets; see `evaluation_pictures.evaluation_set`.
         settings: what counts as a near-duplicate.
+        places: of the corpus pictures to compare; None: all.
         check: a backbone whose embeddings must agree too.
         on_progress: told after every chunk.
 
@@ -99,12 +101,14 @@ def scan(
             counted in the report: no pretraining can have used them.
     """
     settings = settings or ScanSettings()
+    wanted = range(len(corpus)) if places is None else sorted(frozenset(map(int, places)))
     library = build_library(evaluation, settings.radius)
     found: list[tuple[int, Match]] = []
     unreadable = flat = 0
-    for first in range(0, len(corpus), CHUNK):
-        indices, small = _read_chunk(corpus, range(first, min(first + CHUNK, len(corpus))))
-        unreadable += min(CHUNK, len(corpus) - first) - len(indices)
+    for first in range(0, len(wanted), CHUNK):
+        chunk = wanted[first : first + CHUNK]
+        indices, small = _read_chunk(corpus, chunk)
+        unreadable += len(chunk) - len(indices)
         textured = [place for place, picture in enumerate(small) if not is_flat(picture)]
         flat += len(indices) - len(textured)
         indices, small = [indices[place] for place in textured], small[textured]
@@ -112,7 +116,7 @@ def scan(
             match = _judge(library, candidate, small, corpus, indices, settings, check)
             if match is not None:
                 found.append((candidate.picture, match))
-        on_progress(min(first + CHUNK, len(corpus)), len(corpus))
+        on_progress(first + len(chunk), len(wanted))
     return DuplicateReport(
         benchbed=__version__,
         settings=settings,
@@ -121,6 +125,7 @@ def scan(
             id=corpus.id,
             fingerprint=corpus.fingerprint(),
             pictures=len(corpus),
+            parts=_parts(wanted),
             unreadable=unreadable,
             flat=flat,
         ),
@@ -221,7 +226,18 @@ def _judge(
     )
 
 
-def _read_chunk(corpus: Corpus, wanted: range) -> tuple[list[int], Thumbnails]:
+def _parts(places: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Rising places as ranges, ends exclusive."""
+    if isinstance(places, range):
+        return ((places.start, places.stop),) if len(places) else ()
+    rising = np.array(places, dtype=np.int64)
+    gaps = np.flatnonzero(np.diff(rising) > 1)
+    starts = rising[np.concatenate([[0], gaps + 1])] if len(rising) else rising
+    ends = rising[np.concatenate([gaps, [-1]])] + 1 if len(rising) else rising
+    return tuple(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def _read_chunk(corpus: Corpus, wanted: Sequence[int]) -> tuple[list[int], Thumbnails]:
     indices, small = [], []
     for index in wanted:
         try:

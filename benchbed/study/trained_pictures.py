@@ -1,0 +1,111 @@
+"""Which pictures of its corpus a backbone was pretrained on, and what its card says of them."""
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from benchbed.errors import UsageError
+from benchbed.models.run_folder import CARD, read_run_folder
+from benchbed.pretrain.corpus import Corpus
+from benchbed.pretrain.subsets import Holdout, SubsetSpec, choose
+from benchbed.specs.card import Card, Pretraining
+from benchbed.specs.card import Contamination as CardState
+from benchbed.specs.pretraining import PretrainRecipe, find_recipe
+from benchbed.study.duplicate_report import DuplicateReport, combined, contamination, replace_text
+
+Places = NDArray[np.int64]
+
+
+def pretraining_of(folder: Path) -> Pretraining:
+    """How the weights of a run folder were made.
+
+    Raises:
+        UsageError: the folder holds no card, or weights that benchbed did not pretrain.
+    """
+    found = read_run_folder(folder).pretraining
+    if found is None:
+        raise UsageError(f"{folder}: benchbed did not pretrain these weights, so what they were"
+                         " trained on is not known; leave it out")  # fmt: skip
+    return found
+
+
+def trained_places(
+    run: Pretraining, corpus: Corpus, recipe: PretrainRecipe | None = None
+) -> Places:
+    """Places in the corpus of the pictures that a run trained on, in no particular order.
+
+    Args:
+        run: as its card tells it.
+        corpus: the whole corpus that it was trained on a part of.
+        recipe: that it followed; the shipped one that its card names when None.
+
+    Raises:
+        UsageError: another corpus or recipe, or the pictures chosen now are not those of the run.
+    """
+    if corpus.fingerprint() != run.corpus_fingerprint:
+        raise UsageError(
+            f"corpus {corpus.id} ({corpus.fingerprint()[:12]}) is not the run's, {run.corpus}"
+            f" ({run.corpus_fingerprint[:12]}); give --corpus as for `benchbed pretrain`"
+        )
+    recipe = recipe or find_recipe(run.recipe.partition("@")[0])
+    if recipe.hash() != run.recipe_hash:
+        raise UsageError(
+            f"recipe {recipe.identity()} is not the run's, {run.recipe}; give its file by --recipe"
+        )
+    asked = run.subset
+    classes = asked["classes"]
+    spec = SubsetSpec(
+        asked["pictures"],
+        asked["fraction"],
+        tuple(classes) if isinstance(classes, list) else classes,
+        asked["noise"],
+        asked["seed"],
+    )
+    chosen = choose(corpus, spec, Holdout(recipe.validation.share))
+    if chosen.list_hash != run.list_hash:
+        raise UsageError(
+            f"the pictures chosen from {corpus.id} now are not those that the run trained on"
+            f" ({chosen.list_hash[:12]}, not {run.list_hash[:12]}); use the benchbed that made it"
+        )
+    return chosen.indices
+
+
+def card_state(report: DuplicateReport, run: Pretraining, places: Places) -> CardState:
+    """What a card may say after a scan: duplicates are counted over all tasks of the report.
+
+    A picture of two tasks counts in both. Weights that went on from others are unknown here: the
+    scan has not seen what those were trained on.
+    """
+    if run.started_from is not None:
+        return CardState(state="unknown")
+    states = [
+        contamination(
+            report,
+            corpus_fingerprint=run.corpus_fingerprint,
+            task=task,
+            data_fingerprint=found.fingerprint,
+            trained_on=places,
+        )
+        for task, found in report.tasks.items()
+    ]
+    if combined(states).state == "unknown":
+        return CardState(state="unknown")
+    count = sum(len(state.pictures) for state in states)
+    return CardState(state="contaminated" if count else "clean", duplicates=count)
+
+
+def write_card_state(folder: Path, state: CardState) -> Card:
+    """Put what a scan found into the card of a run folder; the rest of it stays as it is.
+
+    Raises:
+        UsageError: the folder holds no card of pretrained weights.
+        RunFailedError: the card cannot be written.
+    """
+    pretraining_of(folder)
+    path = folder / CARD
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["pretraining"]["contamination"] = state.model_dump(mode="json")
+    replace_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    return read_run_folder(folder)
