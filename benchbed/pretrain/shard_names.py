@@ -49,11 +49,12 @@ def _alternatives(inside: str, pattern: str) -> list[str]:
 def member_parts(name: str) -> tuple[str, str] | None:
     """Key and lower-case suffix of a tar member, by WebDataset's rule; None for what has no key.
 
-    A leading ``./`` is no part of the key. Members called ``__like_this__`` are not examples.
+    A leading ``./`` is no part of the key. Members called ``__like_this__`` or ``.like_this`` (as
+    file managers leave them) are not examples.
     """
     name = name.removeprefix("./")
     found = _MEMBER.match(name)
-    if found is None or _META.match(name):
+    if found is None or _META.match(found.group(1)) or "/." in f"/{name}":
         return None
     return found.group(1), found.group(2).lower()
 
