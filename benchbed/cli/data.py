@@ -1,10 +1,12 @@
-"""`benchbed data check|make-mini`."""
+"""`benchbed data check|make-mini|duplicates`."""
 
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from benchbed.cli import duplicates
 
 if TYPE_CHECKING:
     from benchbed.data.check import TaskCheck
@@ -17,6 +19,9 @@ app = typer.Typer(help="Data sets.", no_args_is_help=True, rich_markup_mode=None
 @app.callback()
 def data() -> None:
     """Data sets."""
+
+
+app.command("duplicates")(duplicates.duplicates)
 
 
 @app.command("make-mini")

@@ -29,8 +29,7 @@ from benchbed.records.record import UNDEFINED, Record
 from benchbed.records.store import read_record, read_rows
 from benchbed.specs.protocol import KINDS
 from benchbed.specs.strict import parse_spec
-from benchbed.study.evaluation_pictures import PictureId
-from benchbed.world_cache import cached_world
+from benchbed.study.evaluation_pictures import PictureId, root_of
 
 Metrics = dict[str, float]
 
@@ -91,7 +90,7 @@ def _boxed(
     path: Path, record: Record, protocol: Any, out: frozenset[PictureId], data_root: Path | None
 ) -> Metrics:
     data = protocol.data
-    root = roots.find(_data_root(protocol, data_root), data.layout)
+    root = roots.find(root_of(protocol, data_root), data.layout)
     split: DetectionSet = READERS[data.layout](root, data, (data.eval_split,))
     _require_same_data(path, record, of_detection(split), root)
     _require_known(path, out, (picture.id for picture in split.pictures))
@@ -108,7 +107,7 @@ def _people(
     path: Path, record: Record, protocol: Any, out: frozenset[PictureId], data_root: Path | None
 ) -> Metrics:
     data = protocol.data
-    root = roots.find(_data_root(protocol, data_root), "coco")
+    root = roots.find(root_of(protocol, data_root), "coco")
     read = person_boxes.read_detected if data.boxes == "file" else coco.read_people
     people: PoseSet = read(root, data.eval_split)
     _require_same_data(path, record, of_people(people), root)
@@ -140,17 +139,6 @@ def _protocol(record: Record) -> Any:
             f"record of {record.protocol.identity}: its protocol is not one that this benchbed"
             f" knows ({type(error).__name__}); score it with the version that wrote it"
         ) from error
-
-
-def _data_root(protocol: Any, given: Path | None) -> Path:
-    if given is not None:
-        return given
-    if protocol.data.world is None:
-        raise DataError(
-            f"{protocol.id} is scored against its data set again; set --data-root or BENCHBED_DATA"
-            " to the folder that holds it"
-        )
-    return cached_world(protocol.data.world)
 
 
 def _require_same_data(path: Path, record: Record, facts: SplitFacts, root: Path) -> None:

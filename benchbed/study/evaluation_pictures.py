@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from benchbed.data import coco, fingerprint, imagenet, person_boxes, pictures, roots, voc
 from benchbed.data.annotations import SplitFacts
 from benchbed.data.check import layout
+from benchbed.data.world.writing import read_manifest
+from benchbed.errors import DataError
 from benchbed.specs.protocol import AnyProtocol
+from benchbed.world_cache import cached_world
 
 PictureId = int | str
 """COCO's image id, or a name; as `image_id` or `picture` in the rows beside a record."""
@@ -48,6 +51,29 @@ def evaluation_set(protocol: AnyProtocol, data_root: Path) -> EvaluationSet:
     facts, paths = LISTS[protocol.kind](protocol, root)
     found = (EvaluationPicture(name, partial(pictures.read_rgb, at)) for name, at in paths.items())
     return EvaluationSet(protocol.id, facts.fingerprint, tuple(found))
+
+
+def root_of(protocol: AnyProtocol, given: Path | None) -> Path:
+    """The folder that a protocol's data is scored in, as `benchbed eval` takes it.
+
+    Args:
+        protocol: of the task.
+        given: the data root; mini protocols take it only where it holds the miniature world.
+
+    Raises:
+        DataError: a full protocol without a data root.
+    """
+    world = protocol.data.world
+    if world is None:
+        if given is None:
+            raise DataError(
+                f"{protocol.id} needs real data: set --data-root or BENCHBED_DATA to the folder"
+                " that holds imagenet/, VOCdevkit/ and coco/"
+            )
+        return given
+    if given is not None and read_manifest(given) is not None:
+        return given
+    return cached_world(world)
 
 
 Listed = tuple[SplitFacts, dict[PictureId, Path]]

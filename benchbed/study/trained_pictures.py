@@ -1,5 +1,7 @@
 """Which pictures of its corpus a backbone was pretrained on, and what its card says of them."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,45 @@ from benchbed.study.duplicate_report import DuplicateReport, combined, contamina
 Places = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """One run, and the pictures of the corpus that it was trained on."""
+
+    folder: Path
+    pretraining: Pretraining
+    places: Places
+    """Rising, each once."""
+
+
+def trained_on(folders: Iterable[Path], corpus: Corpus, recipe: str | None = None) -> list[Trained]:
+    """Look up what runs were trained on, equal subsets once.
+
+    Args:
+        folders: run folders of `benchbed pretrain`.
+        corpus: the whole corpus that all of them were trained on a part of.
+        recipe: name or file of the recipe that all followed; the shipped ones when None.
+
+    Raises:
+        UsageError: as `trained_places`.
+    """
+    followed = None if recipe is None else find_recipe(recipe)
+    known: dict[tuple[str, str], Places] = {}
+    found = []
+    for folder in folders:
+        run = pretraining_of(folder)
+        subset = (run.list_hash, run.corpus_fingerprint)
+        if subset not in known:
+            known[subset] = trained_places(run, corpus, followed)
+        found.append(Trained(folder, run, known[subset]))
+    return found
+
+
+def places_of_all(trained: Iterable[Trained]) -> Places:
+    """Places that any of the runs was trained on, rising, each once."""
+    parts = [one.places for one in trained]
+    return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+
+
 def pretraining_of(folder: Path) -> Pretraining:
     """How the weights of a run folder were made.
 
@@ -34,7 +75,7 @@ def pretraining_of(folder: Path) -> Pretraining:
 def trained_places(
     run: Pretraining, corpus: Corpus, recipe: PretrainRecipe | None = None
 ) -> Places:
-    """Places in the corpus of the pictures that a run trained on, in no particular order.
+    """Places in the corpus of the pictures that a run trained on, rising.
 
     Args:
         run: as its card tells it.
@@ -69,7 +110,7 @@ def trained_places(
             f"the pictures chosen from {corpus.id} now are not those that the run trained on"
             f" ({chosen.list_hash[:12]}, not {run.list_hash[:12]}); use the benchbed that made it"
         )
-    return chosen.indices
+    return np.sort(chosen.indices)
 
 
 def card_state(report: DuplicateReport, run: Pretraining, places: Places) -> CardState:

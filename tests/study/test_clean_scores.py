@@ -12,6 +12,7 @@ from sklearn.metrics import jaccard_score, top_k_accuracy_score
 from torch import nn
 
 from benchbed.data import coco, fingerprint, imagenet, voc
+from benchbed.data.world.writing import MANIFEST
 from benchbed.errors import DataError, UsageError
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.finetune.detector import Detections
@@ -249,5 +250,6 @@ def test_other_data_than_what_was_scored_is_refused(records, world, tmp_path):
     content["annotations"].pop()
     (annotations / source.name).write_text(json.dumps(content))
     Path(tmp_path / "val2017").symlink_to(world / "coco/val2017")
+    (tmp_path / MANIFEST).write_text((world / MANIFEST).read_text())
     with pytest.raises(DataError, match=r"is not the data that .* was scored on"):
         rescore_without(path, [], tmp_path)
