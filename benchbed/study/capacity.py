@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from benchbed.study.fits import SAME, Curve, Floats, curve, slopes_by_seed, t_quantile
 
@@ -164,7 +163,9 @@ def _welch(before: Floats, after: Floats) -> Difference:
         return Difference(value, None, None, None, "no interval: one seed on a side")
     if max(np.ptp(before), np.ptp(after)) <= SAME:
         return Difference(value, None, None, None, "no interval: the seeds do not differ")
-    found = stats.ttest_ind(after, before, equal_var=False)
-    ends = found.confidence_interval(0.95)
-    method = f"Welch's interval, {len(after)} and {len(before)} seeds that are not the same"
-    return Difference(value, float(ends.low), float(ends.high), float(found.df), method)
+    parts = [float(np.var(side, ddof=1)) / len(side) for side in (before, after)]
+    weights = [len(before) - 1, len(after) - 1]
+    degrees = sum(parts) ** 2 / sum(p**2 / w for p, w in zip(parts, weights, strict=True))
+    half = t_quantile(degrees) * float(np.sqrt(sum(parts)))
+    method = f"Welch's interval, {len(before)} and {len(after)} seeds that are not the same"
+    return Difference(value, value - half, value + half, degrees, method)

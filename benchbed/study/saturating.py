@@ -7,13 +7,19 @@ refined around its best value; there is no starting point to choose and no local
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from numpy.typing import ArrayLike
+from scipy import stats
 
 from benchbed.study.fits import CONFIDENCE, Curve, Floats, curve, t_quantile
 
 EXPONENTS = 96
 """Length of the grid of exponents."""
+
+FINE_EXPONENTS = 160
+"""Length of the grid on which the intervals are read off."""
+
+ZOOMS, ZOOM_POINTS = 6, 33
+"""Times that the grid is made anew around the best exponent, and its length."""
 
 FLATTEST, STEEPEST = 0.01, 0.99
 """Share of its growth that a law loses from the lower to the upper half of the log range, at either
@@ -119,7 +125,7 @@ def shapes(data: Curve, exponents: Floats) -> Shapes:
     unit = float(10 ** np.mean(np.log10(data.sizes)))
     powers = (data.pictures / unit) ** -exponents[:, np.newaxis]
     within = data.centred(powers)
-    places = np.array([float(data.seed_means(power).mean()) for power in powers])
+    places = powers @ data.seed_weights
     return Shapes(exponents, within, np.sum(within**2, axis=1), places, unit)
 
 
@@ -155,31 +161,33 @@ def saturating_of(data: Curve) -> SaturatingFit:
     """`fit_saturating` of checked observations."""
     if len(data.sizes) < 3:
         raise ValueError(f"{len(data.sizes)} sizes: a law that levels off needs three or more")
-    means = data.seed_means(data.scores)
-    grid = _with_best(data, exponent_grid(data), means)
+    means, within = data.seed_means(data.scores), data.centred(data.scores)
+    level = np.asarray(means.mean())
+    coarse = exponent_grid(data)
+    grid = _with_best(data, coarse, level)
     basis = shapes(data, grid)
-    scales, left = basis.growth(data.centred(data.scores), np.asarray(means.mean()))
+    scales, left = basis.growth(within, level)
     best = int(np.argmin(left))
-    free = len(data.scores) - len(means) - 2
+    law = _law(basis, best, float(scales[best]), float(level))
+    free = len(within) - len(means) - 2
     why_not = _why_no_interval(free, len(means))
-    limit = left[best] * (1 + stats.f.ppf(CONFIDENCE, 1, max(free, 1)) / max(free, 1))
-    inside = np.flatnonzero(left <= limit) if not why_not else np.array([], dtype=int)
-    supported = _edges(basis, inside, limit, data, float(means.mean()))
-    law = _law(basis, best, float(scales[best]), float(means.mean()))
+    supported: tuple[Law, ...] = ()
     half = 0.0
-    if len(means) > 1:
+    if not why_not:
+        limit = float(left[best]) * (1 + float(stats.f.ppf(CONFIDENCE, 1, free)) / free)
+        region = shapes(data, _around(grid, left, limit))
+        supported = _edges(region, within, float(level), limit)
         half = t_quantile(len(means) - 1) * float(np.std(means, ddof=1) / np.sqrt(len(means)))
     low, high = _asymptote_interval(law, supported, half)
+    exponents = [edge.exponent for edge in supported] or [coarse[0], coarse[-1]]
     return SaturatingFit(
         law=law,
         asymptote_low=low,
         asymptote_high=high,
-        exponent_low=float(grid[inside[0]]) if len(inside) and inside[0] > 0 else None,
-        exponent_high=float(grid[inside[-1]])
-        if len(inside) and inside[-1] < len(grid) - 1
-        else None,
+        exponent_low=float(min(exponents)) if min(exponents) > coarse[0] else None,
+        exponent_high=float(max(exponents)) if max(exponents) < coarse[-1] else None,
         residual_sd=float(np.sqrt(left[best] / free)) if free > 0 else None,
-        n=len(data.scores),
+        n=len(within),
         method=why_not or "profile of the squared residuals, level by Student's t over seeds",
         supported=supported,
         level_half=half,
@@ -205,19 +213,26 @@ def _asymptote_interval(
     )
 
 
-def _with_best(data: Curve, grid: Floats, means: Floats) -> Floats:
-    """The grid with the best exponent put in, found between the best one's neighbours."""
-    within, level = data.centred(data.scores), np.asarray(means.mean())
+def _with_best(data: Curve, grid: Floats, level: Floats) -> Floats:
+    """The grid with the best exponent put in, closed in on between the best one's neighbours."""
+    within, ends = data.centred(data.scores), grid
+    for _ in range(ZOOMS):
+        best = int(np.argmin(shapes(data, ends).growth(within, level)[1]))
+        ends = np.linspace(ends[max(best - 1, 0)], ends[min(best + 1, len(ends) - 1)], ZOOM_POINTS)
+    best = int(np.argmin(shapes(data, ends).growth(within, level)[1]))
+    return np.unique(np.append(grid, ends[best]))
 
-    def left(exponent: float) -> float:
-        return float(shapes(data, np.array([exponent])).growth(within, level)[1][0])
 
-    best = int(np.argmin(shapes(data, grid).growth(within, level)[1]))
-    ends = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    found = optimize.minimize_scalar(left, bounds=ends, method="bounded", options={"xatol": 1e-9})
-    if found.fun >= left(float(grid[best])):
-        return grid
-    return np.sort(np.append(grid, float(found.x)))
+def _around(grid: Floats, left: Floats, limit: float) -> Floats:
+    """A fine grid over the exponents that leave `limit` at most, a coarse step beyond either end.
+
+    The best exponent stays in; so do the ends of the coarse grid where they are reached.
+    """
+    inside = np.flatnonzero(left <= limit)
+    low, high = grid[max(inside[0] - 1, 0)], grid[min(inside[-1] + 1, len(grid) - 1)]
+    fine = np.geomspace(low, high, FINE_EXPONENTS)
+    fine[0], fine[-1] = low, high
+    return np.unique(np.append(fine, grid[np.argmin(left)]))
 
 
 def _law(basis: Shapes, place: int, scale: float, level: float) -> Law:
@@ -226,19 +241,15 @@ def _law(basis: Shapes, place: int, scale: float, level: float) -> Law:
     return Law(asymptote, scale * basis.unit**exponent, exponent)
 
 
-def _edges(
-    basis: Shapes, inside: NDArray[np.int64], limit: float, data: Curve, level: float
-) -> tuple[Law, ...]:
-    """For each exponent in the region, the laws of smallest and largest scale in it."""
-    cross = -(basis.within @ data.centred(data.scores))
-    total = float(np.sum(data.centred(data.scores) ** 2))
-    laws = []
-    for place in inside:
-        spread = float(basis.spread[place])
-        middle = float(cross[place]) / spread
-        room = limit - (total - cross[place] ** 2 / spread)
-        half = float(np.sqrt(max(room, 0.0) / spread))
-        largest = max(1 - level, 0.0) / float(basis.places[place])
-        for scale in (middle - half, middle + half):
-            laws.append(_law(basis, int(place), float(np.clip(scale, 0.0, largest)), level))
-    return tuple(laws)
+def _edges(basis: Shapes, within: Floats, level: float, limit: float) -> tuple[Law, ...]:
+    """For each exponent that can leave `limit` at most, its smallest and largest scale that do."""
+    scales, left = basis.growth(within, np.asarray(level))
+    middle = -(basis.within @ within) / basis.spread
+    room = limit - np.sum(within**2) + middle**2 * basis.spread
+    half = np.sqrt(np.maximum(room, 0.0) / basis.spread)
+    largest = max(1 - level, 0.0) / basis.places
+    ends = np.clip([middle - half, middle + half], 0.0, largest)
+    ends = np.where(room > 0, ends, scales)[:, left <= limit]
+    exponents, places = basis.exponents[left <= limit], basis.places[left <= limit]
+    columns = level + ends * places, ends * basis.unit**exponents, np.tile(exponents, (2, 1))
+    return tuple(Law(*numbers) for numbers in np.stack(columns, axis=-1).reshape(-1, 3).tolist())
