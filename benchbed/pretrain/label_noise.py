@@ -14,9 +14,9 @@ class LabelNoise:
 
     An item that is wrong at 10 % is wrong at 20 %, too, with the same labels. Of a wrong item each
     most specific label is replaced by a leaf class drawn by `weights` among those that are neither
-    one of its true labels nor a kind of one; ancestors are those of the new labels (some may happen
-    to be right: a wrong dog is still an animal). Several labels are replaced by different ones, as
-    long as there are any.
+    one of its true labels nor a kind of one of the most specific ones; ancestors are those of the
+    new labels (some may happen to be right: a wrong dog is still an animal). Several labels are
+    replaced by different ones, as long as there are any.
 
     Drawn by class frequency the long tail keeps its shape, and about the same share of every
     class' labels is right. Drawn uniformly most labels of a rare class would be wrong.
@@ -64,9 +64,10 @@ class LabelNoise:
         return self._ancestry.filled(self._wrong(key, set(labels.tolist())))
 
     def _wrong(self, key: str, true: set[int]) -> list[int]:
-        excluded = true.union(*[self._ancestry.descendants(label) for label in true])
+        specific = self._ancestry.most_specific(true)
+        excluded = true.union(*[self._ancestry.descendants(label) for label in specific])
         drawn: list[int] = []
-        for number, _ in enumerate(self._ancestry.most_specific(true)):
+        for number in range(len(specific)):
             left = int(self._ends[-1]) - int(self._weights[list(excluded)].sum())
             if left == 0:
                 break

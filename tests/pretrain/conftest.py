@@ -36,7 +36,7 @@ class Listed:
         return "0" * 64
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_listed():
     """Corpus of (key, labels) pairs under a number of classes or a taxonomy."""
 
