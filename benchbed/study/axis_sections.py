@@ -10,10 +10,12 @@ from benchbed.study.report_parts import (
     Section,
     carried_note,
     curve_panels,
+    curves_along,
+    held_note,
     make_chart,
     score_rows,
 )
-from benchbed.study.scores import Scores, Series, axis_text, series_along
+from benchbed.study.scores import Scores, Series, axis_text
 from benchbed.study.series_fits import change_of, half, sign
 from benchbed.study.tables import (
     MISSING,
@@ -82,7 +84,7 @@ NOTE = (
 
 def axis_section(scores: Scores, settings: Sequence[Setting], axis: Axis) -> Section | None:
     """Scores along an axis; None where the sweep does not vary it."""
-    series = series_along(axis.name, settings)
+    series = curves_along(scores, axis.name, settings)
     panels = curve_panels(scores, series, axis.x)
     if not panels:
         return None
@@ -93,6 +95,7 @@ def axis_section(scores: Scores, settings: Sequence[Setting], axis: Axis) -> Sec
         for curve in series
     }
     lines = [
+        *held_note(axis.name, series),
         *_table(scores, series, axis, changes),
         NOTE + carried_note(axis.name, series),
         "",

@@ -11,11 +11,13 @@ from benchbed.study.report_parts import (
     axis_range,
     carried_note,
     curve_panels,
+    curves_along,
+    held_note,
     make_chart,
     random_place,
     score_rows,
 )
-from benchbed.study.scores import Scores, Series, series_along
+from benchbed.study.scores import Scores, Series
 from benchbed.study.series_fits import SeriesFit, change_of, fit_series, half, sign
 from benchbed.study.tables import (
     MISSING,
@@ -51,7 +53,7 @@ class Fitted:
 
 def data_section(scores: Scores, settings: Sequence[Setting]) -> Section | None:
     """Scores against the number of pretraining pictures; None where a sweep does not vary it."""
-    series = series_along("pictures", settings)
+    series = curves_along(scores, "pictures", settings)
     bare = curve_panels(scores, series, lambda s: float(s.pictures))
     if not bare:
         return None
@@ -78,8 +80,9 @@ def data_section(scores: Scores, settings: Sequence[Setting]) -> Section | None:
         *_verdict_finding(fitted),
         *_random_finding(scores, series),
     ]
+    above = [*held_note("pictures", series), *_score_table(scores, series)]
     title = "Score against the amount of data"
-    return Section(title, tuple(findings), tuple(_score_table(scores, series)), chart, tuple(below))
+    return Section(title, tuple(findings), tuple(above), chart, tuple(below))
 
 
 def _fit(panel: Panel, index: int, series: Sequence[Series]) -> Fitted:

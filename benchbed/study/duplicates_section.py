@@ -47,7 +47,7 @@ def _finding(found: Mapping[str, int | None]) -> str:
     dirty = [f"{escaped(task)} ({count(n, 'picture')})" for task, n in found.items() if n]
     parts = [f"contaminated: {listed(dirty)}"] if dirty else []
     parts += [f"clean: {listed(clean)}"] if clean else []
-    parts += [f"unknown, as nobody looked: {listed(unknown)}"] if unknown else []
+    parts += [f"unknown, as no scan compared them: {listed(unknown)}"] if unknown else []
     return f"Near-duplicates between corpus and evaluation pictures: {'; '.join(parts)}."
 
 

@@ -129,7 +129,8 @@ def _page(
 def _summary(scores: Scores) -> list[str]:
     settings = {point.setting for point in scores.points}
     seeds = sorted({point.seed for point in scores.points})
-    archs = [short_arch(arch) for arch in scores.parameters]
+    ranked = sorted(scores.parameters, key=lambda arch: (scores.parameters[arch], arch))
+    archs = [short_arch(arch) for arch in ranked]
     sizes = sorted({s.pictures for s in settings if s.pictures > 0})
     text = (
         f"{count(len(scores.points), 'score')}: {count(len(settings), 'backbone setting')}"

@@ -1,13 +1,13 @@
 """What the report's sections share: their shape, series with their places, and captions."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from benchbed.board.ranking import Cell
 from benchbed.study.charts import Chart, Line, Panel, Place, Scale
 from benchbed.study.points import Setting
-from benchbed.study.scores import Scores, Series, carried_along
+from benchbed.study.scores import AXES, Scores, Series, axis_text, carried_along, series_along
 from benchbed.study.tables import cell_text, count, decimals_of, escaped, listed
 
 
@@ -39,6 +39,12 @@ class Section:
         """Its markdown."""
         figure = [] if self.chart is None else _figure_lines(self.chart)
         return [f"## {self.title}", "", *self.above, *figure, *self.below]
+
+
+def curves_along(scores: Scores, axis: str, settings: Iterable[Setting]) -> tuple[Series, ...]:
+    """`series_along`, the backbones with fewer parameters first."""
+    found = series_along(axis, settings)
+    return tuple(sorted(found, key=lambda series: scores.parameters.get(series.arch, 0)))
 
 
 def places_of(
@@ -124,6 +130,14 @@ def _figure_lines(chart: Chart) -> list[str]:
 def axis_range(values: Sequence[float]) -> str:
     """`300 to 10,000`."""
     return f"{min(values):,.10g} to {max(values):,.10g}"
+
+
+def held_note(axis: str, series: Sequence[Series]) -> list[str]:
+    """A line on what is the same along all the series, a blank one after it."""
+    settings = [s for curve in series for s in curve.settings]
+    held = [a for a in AXES if a != axis and len({getattr(s, a) for s in settings}) == 1]
+    text = ", ".join(escaped(axis_text(settings[0], a)) for a in held)
+    return [f"Held constant: {text}.", ""] if held else []
 
 
 def carried_note(axis: str, series: Sequence[Series]) -> str:

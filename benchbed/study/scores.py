@@ -1,6 +1,5 @@
 """The points of a study, indexed: the cell of each setting and task, and what is missing."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -76,8 +75,9 @@ def gather(points: Sequence[Point]) -> Scores:
     """
     ordered = sorted(points, key=lambda p: (p.task, *setting_order(p.setting), p.seed))
     for point in ordered:
-        if not (math.isfinite(point.value) and 0 <= point.value <= 1):
-            raise DataError(f"{_named(point)}: score {point.value} is not in [0, 1].")
+        for value in (point.value, point.clean_value):
+            if value is not None and not 0 <= value <= 1:
+                raise DataError(f"{_named(point)}: score {value} is not in [0, 1].")
     for before, after in pairwise(ordered):
         if _identity(before) == _identity(after):
             raise DataError(f"{_named(after)}: two scores; a study holds one. Drop one of them.")
