@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from benchbed.engine import distributed
 from benchbed.engine.finetune import Evaluation, FineTune, TrainSet
 from benchbed.engine.loop import Execution, Progress, Trained, evaluate, train
 from benchbed.errors import RunFailedError
+from benchbed.models.seeding import restored
 from benchbed.specs.training import LrGrid, Training
 
 SPLIT_STREAM = 0x6C72
@@ -118,7 +118,7 @@ def tune(
     """
     initial = {name: value.clone() for name, value in run.model.state_dict().items()}
 
-    def restored(one: FineTune) -> FineTune:
+    def anew(one: FineTune) -> FineTune:
         run.model.load_state_dict(initial)
         return one
 
@@ -126,7 +126,7 @@ def tune(
     candidates = []
     for number, multiplier in enumerate(grid.multipliers, 1):
         tried = at_multiplier(training, multiplier)
-        found = _try(restored(part), tried, metric, execution, seed, on_progress)
+        found = _try(anew(part), tried, metric, execution, seed, on_progress)
         candidates.append(Candidate(multiplier, tried.optimiser.lr, *found))
         score = f"{metric} {100 * found[0]:.2f}" if found[0] is not None else str(found[1])
         say(f"  lr {number}/{len(grid.multipliers)}: {tried.optimiser.lr:g}: held-out {score}")
@@ -135,7 +135,7 @@ def tune(
     failure: str | None = None
     if winner.multiplier != 1.0:
         try:
-            _, fixed = _run(restored(run), training, execution, seed, on_progress)
+            _, fixed = _run(anew(run), training, execution, seed, on_progress)
         except RunFailedError as error:
             failure = str(error)
 
@@ -144,7 +144,7 @@ def tune(
         on_final(progress)
 
     chosen = at_multiplier(training, winner.multiplier)
-    trained, evaluation = _run(restored(run), chosen, execution, seed, report)
+    trained, evaluation = _run(anew(run), chosen, execution, seed, report)
     if winner.multiplier == 1.0:
         fixed = evaluation
     facts = {
@@ -225,7 +225,7 @@ def _try(
 def _run(
     run: FineTune, training: Training, execution: Execution, seed: int, on_progress: OnProgress
 ) -> tuple[Trained, Evaluation]:
-    with torch.random.fork_rng():
+    with restored():
         trained = train(run, training, execution, seed=seed, on_progress=on_progress)
     model: nn.Module = trained.model
     return trained, evaluate(run, model, training, execution.device)

@@ -15,24 +15,6 @@ FAST = ["--backbone", "random:timm:resnet10t", "--task", "imagenet-cls-mini", "-
         "--steps", "2", "--limit", "20"]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def benchbed(tmp_path, cache):
-    def call(*arguments, **environment):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("BENCHBED")}
-        env |= {"XDG_CACHE_HOME": str(cache), "COLUMNS": "80", "OMP_NUM_THREADS": "1"}
-        return subprocess.run(
-            [sys.executable, "-m", "benchbed", *map(str, arguments)],
-            capture_output=True, text=True, cwd=tmp_path, env=env | environment, check=False,
-        )  # fmt: skip
-
-    return call
-
-
 def test_help_names_every_command_and_imports_no_torch(benchbed):
     done = benchbed("--help")
     assert done.returncode == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from benchbed.data.world.writing import ensure_world
 from benchbed.engine import distributed
@@ -14,9 +15,11 @@ from benchbed.engine.finetune import seeded_torch
 from benchbed.engine.launch import launch
 from benchbed.engine.loop import Execution, evaluate, train
 from benchbed.errors import DataError, RunFailedError, UsageError
-from benchbed.finetune import pose
+from benchbed.finetune import classification, pose, segmentation
+from benchbed.lr_grid import tune
 from benchbed.models.sources import build
 from benchbed.specs.protocol import Override, find_protocol
+from benchbed.specs.training import LrGrid
 
 CPU = torch.device("cpu")
 
@@ -152,3 +155,67 @@ def test_pose_in_two_processes_equals_the_single_process(tmp_path_factory, micro
     for ours, theirs in zip(together[3], alone[3], strict=True):
         assert (ours["image_id"], ours["box"]) == (theirs["image_id"], theirs["box"])
         assert ours["score"] == pytest.approx(theirs["score"], rel=1e-2)
+
+
+PLAIN = (
+    Override("training.batch_norm", "frozen"),
+    Override("training.schedule.length", 3),
+    Override("training.schedule.unit", "step"),
+    Override("training.optimiser", {"kind": "sgd", "lr": 0.02, "weight_decay": 0.0,
+                                    "norm_weight_decay": 0.0, "momentum": 0.9}),
+)  # fmt: skip
+
+
+def three_steps(task, prepare, root, tell):
+    """Three steps without dropout or norms on batch statistics."""
+    still = {"voc-seg-mini": (Override("head.dropout", 0.0), Override("auxiliary.dropout", 0.0))}
+    protocol = find_protocol(task, (*PLAIN, *still.get(task, ())))
+    with seeded_torch(0):
+        backbone = build("random:timm:resnet10t").backbone
+        run = prepare(protocol, backbone, root, seed=0, limit=24)
+        for parent in list(run.model.modules()):
+            for name, module in parent.named_children():
+                if isinstance(module, nn.BatchNorm2d) and not inside(backbone, module):
+                    setattr(parent, name, FrozenBatchNorm2d(module.num_features))
+        trained = train(run, protocol.training, Execution(CPU), seed=0)
+    found = evaluate(run, trained.model, protocol.training, CPU)
+    return trained.losses, found.metrics, len(found.detail)
+
+
+def inside(parent, module):
+    return any(module is other for other in parent.modules())
+
+
+@pytest.mark.parametrize(
+    ("task", "prepare"),
+    [("imagenet-cls-mini", classification.prepare), ("voc-seg-mini", segmentation.prepare)],
+)
+def test_a_mean_over_the_batch_is_the_same_in_two_processes(tmp_path_factory, task, prepare):
+    root = tmp_path_factory.getbasetemp() / "shared-world"
+    ensure_world(root)
+    alone = three_steps(task, prepare, root, None)
+    together = launch(partial(three_steps, task, prepare, root), 2, "cpu")
+    for ours, theirs in zip(together[0], alone[0], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+    assert together[1] == pytest.approx(alone[1], abs=2e-3)
+    assert together[2] == alone[2]
+
+
+def search_a_rate(root, tell):
+    protocol = find_protocol("imagenet-cls-mini", PLAIN)
+    grid = LrGrid(multipliers=(0.1, 1.0), holdout=0.25)
+    with seeded_torch(0):
+        backbone = build("random:timm:resnet10t").backbone
+        run = classification.prepare(protocol, backbone, root, seed=0, limit=24)
+        tuned = tune(run, protocol.training, grid, "top1", Execution(CPU), seed=0)
+    return tuned.facts, tuned.evaluation.metrics
+
+
+def test_a_grid_of_rates_is_searched_alike_in_two_processes(tmp_path_factory):
+    root = tmp_path_factory.getbasetemp() / "shared-world"
+    ensure_world(root)
+    alone, together = search_a_rate(root, None), launch(partial(search_a_rate, root), 2, "cpu")
+    assert together[0]["winner"] == alone[0]["winner"]
+    scores = [[c["score"] for c in facts["candidates"]] for facts in (alone[0], together[0])]
+    assert scores[1] == pytest.approx(scores[0], abs=1e-6)
+    assert together[1] == pytest.approx(alone[1], abs=1e-6)
