@@ -1,7 +1,7 @@
 """Numbers that depend on nothing but a seed and an item's key: the same on every machine."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -14,23 +14,29 @@ Purpose = Literal["subset", "held-out", "noise", "wrong label", "class order"]
 RANGE = 1 << 64
 
 
-def item_hasher(purpose: Purpose, seed: int) -> Callable[[str], int]:
+class ItemHasher:
     """A function from keys to integers, uniform in 0 … 2**64 - 1 (BLAKE2b, keyed by the seed).
 
     Args:
         purpose: what the numbers decide.
         seed: 0 or more.
     """
-    start = hashlib.blake2b(
-        digest_size=8, key=seed.to_bytes(8, "little"), person=purpose.encode().ljust(16, b"\0")
-    )
 
-    def hashed(key: str) -> int:
-        digest = start.copy()
+    def __init__(self, purpose: Purpose, seed: int) -> None:
+        self._purpose, self._seed = purpose, seed
+        self._start = hashlib.blake2b(
+            digest_size=8, key=seed.to_bytes(8, "little"), person=purpose.encode().ljust(16, b"\0")
+        )
+
+    def __call__(self, key: str) -> int:
+        """The key's number."""
+        digest = self._start.copy()
         digest.update(key.encode("utf-8", "surrogateescape"))
         return int.from_bytes(digest.digest(), "little")
 
-    return hashed
+    def __reduce__(self) -> tuple[object, ...]:
+        # Hash states do not travel to other processes.
+        return ItemHasher, (self._purpose, self._seed)
 
 
 def limit_of(share: float) -> int:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from benchbed.errors import DataError, UsageError
 from benchbed.pretrain.corpus import Taxonomy
-from benchbed.pretrain.item_hash import RANGE, item_hasher, limit_of
+from benchbed.pretrain.item_hash import RANGE, ItemHasher, limit_of
 from benchbed.pretrain.taxonomy import Ancestry, Labels
 
 
@@ -43,7 +43,7 @@ class LabelNoise:
         self._weights = np.zeros(len(taxonomy), dtype=np.int64)
         self._weights[leaves] = weights[leaves]
         self._ends = np.cumsum(self._weights)
-        self._decide, self._draw = item_hasher("noise", seed), item_hasher("wrong label", seed)
+        self._decide, self._draw = ItemHasher("noise", seed), ItemHasher("wrong label", seed)
 
     def is_wrong(self, key: str) -> bool:
         """Whether the item is among those that get wrong labels."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from benchbed.errors import DataError
 
@@ -145,7 +145,7 @@ def _command(shard: str) -> Iterator[BinaryIO]:
     ):
         assert process.stdout is not None
         try:
-            yield process.stdout
+            yield cast(BinaryIO, process.stdout)
             # To the end, or the command dies of a closed pipe and seems to have failed.
             while process.stdout.read(BUFFER):
                 pass

@@ -133,7 +133,7 @@ def _members(
                     raise DataError(f"{shard}: {member.name}: a sparse member; pack it as a file")
                 yield tar, member
                 # It would keep every member of a shard, to no use.
-                tar.members.clear()
+                tar.members.clear()  # type: ignore[attr-defined]
     except (tarfile.TarError, _BrokenTarError, EOFError) as error:
         raise _broken(shard, error) from error
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchbed.errors import UsageError, nearest_name_hint
 from benchbed.pretrain.corpus import Corpus, Taxonomy
-from benchbed.pretrain.item_hash import RANGE, ListHash, item_hasher, limit_of
+from benchbed.pretrain.item_hash import RANGE, ItemHasher, ListHash, limit_of
 from benchbed.pretrain.label_noise import LabelNoise
 from benchbed.pretrain.taxonomy import Labels, restricted
 
@@ -120,12 +120,12 @@ class Chosen:
 
 def in_fraction(key: str, fraction: float, seed: int) -> bool:
     """Whether an item is in the subset of this fraction; decided without the rest of the corpus."""
-    return item_hasher("subset", seed)(key) < limit_of(fraction)
+    return ItemHasher("subset", seed)(key) < limit_of(fraction)
 
 
 def is_held_out(key: str, holdout: Holdout) -> bool:
     """Whether an item is held out; decided without the rest of the corpus."""
-    return item_hasher("held-out", holdout.seed)(key) < limit_of(holdout.share)
+    return ItemHasher("held-out", holdout.seed)(key) < limit_of(holdout.share)
 
 
 def choose(corpus: Corpus, spec: SubsetSpec, holdout: Holdout) -> Chosen:
@@ -197,7 +197,7 @@ def chosen_classes(taxonomy: Taxonomy, classes: tuple[str, ...] | int | None, se
             raise UsageError(
                 f"{classes} classes of a corpus that has {len(taxonomy)}; ask for fewer"
             )
-        hashed = item_hasher("class order", seed)
+        hashed = ItemHasher("class order", seed)
         order = sorted(range(len(taxonomy)), key=lambda index: hashed(taxonomy.names[index]))
         return np.array(sorted(order[:classes]), dtype=np.int64)
     place = {name: index for index, name in enumerate(taxonomy.names)}
@@ -212,7 +212,7 @@ def chosen_classes(taxonomy: Taxonomy, classes: tuple[str, ...] | int | None, se
 
 def _ordered(corpus: Corpus, spec: SubsetSpec, holdout: Holdout) -> tuple[Indices, int, Indices]:
     """Items to train on in order, how many of them are in the fraction, and the held-out ones."""
-    held_hash, subset_hash = item_hasher("held-out", holdout.seed), item_hasher("subset", spec.seed)
+    held_hash, subset_hash = ItemHasher("held-out", holdout.seed), ItemHasher("subset", spec.seed)
     held_limit = limit_of(holdout.share)
     hashes = np.empty(len(corpus), dtype=np.uint64)
     held, held_hashes = array("q"), array("Q")

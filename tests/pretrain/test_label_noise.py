@@ -8,7 +8,7 @@ from scipy import stats
 
 from benchbed.errors import DataError, UsageError
 from benchbed.pretrain.corpus import Taxonomy
-from benchbed.pretrain.item_hash import item_hasher
+from benchbed.pretrain.item_hash import ItemHasher
 from benchbed.pretrain.label_noise import LabelNoise
 from benchbed.pretrain.taxonomy import Ancestry
 
@@ -92,10 +92,10 @@ def test_the_drawn_class_is_that_of_a_line_of_items_without_the_excluded_ones():
     noise = LabelNoise(FLAT, 1.0, 4, weights)
     for key in KEYS[:300]:
         line = [label for label in (0, 1, 3, 5) for _ in range(weights[label])]
-        place = item_hasher("wrong label", 4)(f"0:{key}") * len(line) // 2**64
+        place = ItemHasher("wrong label", 4)(f"0:{key}") * len(line) // 2**64
         first = line[place]
         rest = [label for label in line if label != first]
-        second = rest[item_hasher("wrong label", 4)(f"1:{key}") * len(rest) // 2**64]
+        second = rest[ItemHasher("wrong label", 4)(f"1:{key}") * len(rest) // 2**64]
         assert noise.labels(key, array(2, 4)).tolist() == sorted([first, second])
 
 

@@ -1,6 +1,9 @@
+import pickle
+
 import numpy as np
 import pytest
 
+from benchbed.pretrain.corpora import open_corpus
 from benchbed.pretrain.corpus import Taxonomy
 from benchbed.pretrain.label_noise import LabelNoise
 from benchbed.pretrain.long_tail import class_counts
@@ -88,3 +91,13 @@ def test_a_view_of_a_view_is_a_corpus_too(corpus):
     first = training_view(corpus, choose(corpus, SubsetSpec(count=100), Holdout(0.0)))
     second = training_view(first, choose(first, SubsetSpec(count=20), Holdout(0.0)))
     assert [second.key(i) for i in range(20)] == [first.key(i) for i in range(20)]
+
+
+def test_a_view_travels_to_a_loader_process_that_is_not_forked(shards):
+    corpus = open_corpus(str(shards))
+    view = training_view(corpus, choose(corpus, SubsetSpec(noise=0.5), Holdout(0.2)))
+    sent = pickle.loads(pickle.dumps(view))
+    for index in range(len(view)):
+        assert sent.key(index) == view.key(index)
+        assert sent.labels(index).tolist() == view.labels(index).tolist()
+        assert (sent.picture(index) == view.picture(index)).all()
