@@ -55,11 +55,10 @@ def label_of_cls(content: bytes, classes: int) -> Stated:
     Raises:
         LabelError: no integer, or not among the classes.
     """
-    try:
-        index = int(content)
-    except ValueError as error:
-        raise LabelError(f"expected a class index, found {content[:20]!r}") from error
-    return {_in_range(index, classes): 1.0}
+    # `int` would take 1_0 for ten.
+    if not content.strip().isdigit():
+        raise LabelError(f"expected a class index, found {content[:20]!r}")
+    return {_in_range(int(content), classes): 1.0}
 
 
 def _class_index(label: Any, places: Mapping[str, int]) -> int:

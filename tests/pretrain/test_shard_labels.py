@@ -49,7 +49,8 @@ def test_bad_json_labels_are_explained(text, fault):
 
 def test_a_cls_member_is_an_integer():
     assert label_of_cls(b"2\n", 3) == {2: 1.0}
-    with pytest.raises(LabelError, match="expected a class index, found b'cat'"):
-        label_of_cls(b"cat", 3)
+    for content in (b"cat", b"1_0", b"1.0", b"-1", b""):
+        with pytest.raises(LabelError, match=f"expected a class index, found {content!r}"):
+            label_of_cls(content, 3)
     with pytest.raises(LabelError, match="class 3 is not among"):
         label_of_cls(b"3", 3)
