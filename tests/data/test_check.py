@@ -238,6 +238,34 @@ def test_traps_in_coco_instances(coco, change, words):
     assert any(words in fault for fault in faults("coco-det-mini", coco))
 
 
+def first_keypoint(content, *values):
+    person = next(a for a in content["annotations"] if any(a["keypoints"][2::3]))
+    person["keypoints"][:3] = values
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((900.0, 5.0, 2), "labelled keypoints lie outside their pictures"),
+        ((5.0, -3.0, 1), "labelled keypoints lie outside their pictures"),
+        ((5.0, 5.0, 3), "has the visibility 3, not 0, 1 or 2"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+def test_traps_in_coco_keypoints(coco, split, values, words):
+    path = coco / f"coco/annotations/person_keypoints_{split}.json"
+    edit(path, lambda content: first_keypoint(content, *values))
+    found = [fault for fault in faults("coco-pose-mini", coco) if words in fault]
+    assert len(found) == 1
+    assert found[0].startswith(str(path))
+
+
+def test_an_unlabelled_keypoint_may_be_anywhere(coco):
+    path = coco / "coco/annotations/person_keypoints_val2017.json"
+    edit(path, lambda content: first_keypoint(content, 900.0, 900.0, 0))
+    assert not faults("coco-pose-mini", coco)
+
+
 def test_a_missing_annotation_file_is_named_with_its_place(coco):
     path = coco / "coco/annotations/person_keypoints_train2017.json"
     path.unlink()
