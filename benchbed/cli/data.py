@@ -1,5 +1,6 @@
 """`benchbed data check|make-mini|duplicates`."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,8 @@ import typer
 from benchbed.cli import duplicates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from benchbed.data.check import TaskCheck
 
 WIDTH = 80
@@ -69,14 +72,34 @@ def check(
     tier = "full" if read_manifest(data_root) is None else "mini"
     checks = []
     for name in dict.fromkeys(task or task_ids(tier)):
-        checks.append(check_task(find_protocol(name), data_root, subset=subset, deep=deep))
-        for line in report(checks[-1], subset=subset):
+        with _bar(name) as on_picture:
+            found = check_task(
+                find_protocol(name), data_root, subset=subset, deep=deep, on_picture=on_picture
+            )
+        checks.append(found)
+        for line in report(found, subset=subset):
             typer.echo(line)
     faults = sum(len(one.faults) for one in checks)
     if faults:
         raise DataError(f"{data_root}: {faults} faults, named above; no fingerprints were written")
     _write(out, checks, subset=subset, deep=deep)
     typer.echo(f"fingerprints: {out}")
+
+
+@contextmanager
+def _bar(task: str) -> "Iterator[Callable[[int, int], None]]":
+    """A bar of the pictures decoded, on a terminal only, gone when they are."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    console = Console(stderr=True)
+    columns = (TextColumn(task), BarColumn(), MofNCompleteColumn(), Left())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        number = bar.add_task(task, total=None)
+        yield lambda done, of: bar.update(number, completed=done, total=of)
 
 
 def report(found: "TaskCheck", *, subset: bool) -> list[str]:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,17 @@ class TaskCheck:
     """By role, as records carry them, and the hash of the sampled pictures' bytes."""
 
 
+OnPicture = Callable[[int, int], None]
+"""Told how many pictures of a split have been decoded, of how many."""
+
+
 def check_task(
-    protocol: AnyProtocol, data_root: Path, *, subset: bool = False, deep: bool = False
+    protocol: AnyProtocol,
+    data_root: Path,
+    *,
+    subset: bool = False,
+    deep: bool = False,
+    on_picture: OnPicture = lambda done, of: None,
 ) -> TaskCheck:
     """Look for whatever would stop a run, or give it a wrong score without a word.
 
@@ -51,6 +61,7 @@ def check_task(
         data_root: the folder that holds the set.
         subset: a part of the real set is meant: sizes may differ, class lists may not.
         deep: decode every picture, not a sample of each split.
+        on_picture: told after each picture.
     """
     identity, world = protocol.identity(), protocol.data.world is not None
     try:
@@ -71,7 +82,7 @@ def check_task(
         faults += [*split.faults, *_size_faults(root, split, world=world, subset=subset)]
         sample = _sample(split.pictures)
         looked_at = split.pictures if deep else sample
-        faults += _picture_faults(looked_at)
+        faults += _picture_faults(looked_at, on_picture)
         decoded += len(looked_at)
         facts[role] = split.facts.as_dict() | {"sample_sha256": _sample_hash(sample)}
     faults += _across(root, splits)
@@ -161,10 +172,14 @@ def _sample_hash(sample: tuple[PictureToCheck, ...]) -> str:
     return digest.hexdigest()
 
 
-def _picture_faults(found: tuple[PictureToCheck, ...]) -> list[str]:
+def _picture_faults(found: tuple[PictureToCheck, ...], on_picture: OnPicture) -> list[str]:
+    faults = []
     # the filters are the process's: threads that set them by turns could leave them changed
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        faults = [fault for fault in pool.map(picture_fault, found) if fault is not None]
+        for done, fault in enumerate(pool.map(picture_fault, found), 1):
+            on_picture(done, len(found))
+            if fault is not None:
+                faults.append(fault)
     if len(faults) > NAMED:
         return [*faults[:NAMED], f"and {len(faults) - NAMED} more pictures with such faults"]
     return faults

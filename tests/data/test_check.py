@@ -298,6 +298,15 @@ def test_pictures_beyond_the_sample_are_decoded_on_demand(world, monkeypatch):
     assert deep.faults[-1] == "and 7 more pictures with such faults"
 
 
+def test_every_decoded_picture_is_told_in_turn(world):
+    told = []
+    found = check_task(
+        find_protocol("voc-seg-mini"), world, on_picture=lambda *counts: told.append(counts)
+    )
+    assert told == [(n, 100) for n in range(1, 101)] * 2
+    assert found.decoded == 200
+
+
 def test_a_real_task_refuses_the_miniature_world(world):
     assert "holds the miniature world" in faults("coco-det-mini", world)[0]
 
