@@ -14,7 +14,8 @@ from benchbed.data.world.writing import crowded_scene
 from benchbed.errors import DataError
 from benchbed.study import near_duplicates
 from benchbed.study.alterations import ALTERATIONS, altered_in_every_way
-from benchbed.study.duplicate_report import ScanSettings
+from benchbed.study.duplicate_report import Embedding, ScanSettings
+from benchbed.study.embedding_check import EmbeddingCheck
 from benchbed.study.evaluation_pictures import EvaluationPicture, EvaluationSet
 from benchbed.study.near_duplicates import scan
 
@@ -173,3 +174,21 @@ def test_a_broken_evaluation_picture_stops_the_scan(scenes):
     sets = [EvaluationSet("task", "d" * 64, (EvaluationPicture(1, broken),))]
     with pytest.raises(DataError, match=r"x\.jpg"):
         scan(Pictures(scenes[:1]), sets)
+
+
+def test_an_embedding_that_disagrees_rejects_a_pair_and_is_told(scenes):
+    def by_width(picture):
+        return np.array([1.0, float(picture.shape[1] > 100)])
+
+    narrow = scenes[0][:, : scenes[0].shape[1] - 2]
+    wide = [picture for picture in scenes[1:] if picture.shape[1] > 102]
+    shown = [narrow[:, :100], wide[0]]
+    corpus = Pictures([np.pad(shown[0], ((0, 0), (0, 2), (0, 0)), "edge"), wide[0]])
+    check = EmbeddingCheck(Embedding(backbone="width", min_cosine=0.9), by_width)
+    without = scan(corpus, [as_set(shown)])
+    report = scan(corpus, [as_set(shown)], check=check)
+    assert without.tasks["task"].duplicates() == (0, 1)
+    assert without.tasks["task"].matches[1].cosine is None
+    (match,) = report.tasks["task"].matches
+    assert (match.picture, match.cosine) == (1, pytest.approx(1))
+    assert report.embedding == check.facts
