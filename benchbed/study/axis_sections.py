@@ -78,7 +78,8 @@ ALONG = Axis(
 
 NOTE = (
     "Differences in percentage points between the last and the first place, with a 95 % interval"
-    " over seeds. Marks of different lines are set slightly apart sideways."
+    " over seeds. In the figure, marks of different lines are set slightly apart sideways, and an"
+    " interval that the panel's edge cuts off goes on."
 )
 
 

@@ -35,6 +35,7 @@ METHOD = (
     " score = a + b log10(pictures) with the 95 % band of the mean seed; short dashes: the"
     " saturating law score = c - k pictures^(-g), where it could be fitted; long dashes: the same"
     " architecture without pretraining. Marks of different lines are set slightly apart sideways."
+    " An interval that the panel's edge cuts off goes on; its ends are in the data."
 )
 LAW_NOTE = (
     "Slope: percentage points for ten times the pictures, with its 95 % interval over seeds. AICc:"
@@ -161,8 +162,8 @@ def _slope_findings(fitted: Sequence[Fitted], series: Sequence[Series]) -> list[
         rest = [f.task for f in known if f not in up and f not in down]
         sizes = axis_range([s.pictures for s in curve.settings])
         text = (
-            f"{escaped(curve.label)}, {sizes} pictures: the score rises with the logarithm of data"
-            f" on {len(up)} of {count(len(own), 'task')}, with a 95 % interval of the slope above 0"
+            f"{escaped(curve.label)}, {sizes} pictures: the score rises with data on"
+            f" {len(up)} of {count(len(own), 'task')}, with a 95 % interval of the slope above 0"
         )
         text += f"; falls on {listed([escaped(f.task) for f in down])}" if down else ""
         text += f"; the interval holds 0 on {listed([escaped(t) for t in rest])}" if rest else ""

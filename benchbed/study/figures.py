@@ -28,6 +28,9 @@ COLUMNS = 3
 NAME_WIDTH = 22
 """Letters of a category's name on one line."""
 
+LEGEND_SAMPLE, LEGEND_LETTER = 0.62, 0.076
+"""Inches that a legend's entry takes for its sample, and for a letter."""
+
 STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -48,6 +51,9 @@ STYLE: dict[str, Any] = {
     "axes.formatter.useoffset": False,
 }
 """Over matplotlib's defaults, never over the user's own settings: a report is the same anywhere."""
+
+REACH = 0.5
+"""How far intervals may stretch an axis, in ranges of the scores."""
 
 RANDOM_DASHES = (0, (6, 3))
 SATURATING_DASHES = (0, (2, 1.5))
@@ -71,8 +77,10 @@ def draw_chart(chart: Chart) -> Figure:
     categorical = chart.scale == "category"
     columns = min(COLUMNS, len(chart.panels))
     rows = -(-len(chart.panels) // columns)
-    height = 0.45 + rows * _panel_height(chart)
-    width = WIDTH * (columns + 0.6) / (COLUMNS + 0.6)
+    width = WIDTH - 2.0 * (COLUMNS - columns)
+    handles = _legend(chart)
+    entries = _legend_columns([str(handle.get_label()) for handle in handles], width)
+    height = 0.15 + rows * _panel_height(chart) + 0.19 * -(-len(handles) // entries)
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     grid = figure.subplots(rows, columns, squeeze=False)
     for place, axes in enumerate(grid.flat):
@@ -85,10 +93,7 @@ def draw_chart(chart: Chart) -> Figure:
             _draw_categories(axes, panel, _names(chart), named=place % columns == 0)
         else:
             _draw_panel(axes, panel, chart)
-    handles = _legend(chart)
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=entries, frameon=False)
     return figure
 
 
@@ -115,6 +120,7 @@ def _draw_panel(axes: Axes, panel: Panel, chart: Chart) -> None:
     axes.set_xticks(ticks, [short_number(tick) for tick in ticks])
     axes.set_xlabel(chart.x_name)
     axes.set_ylabel(f"{panel.metric} (%)")
+    axes.set_ylim(score_limits(panel))
     axes.margins(x=0.08)
 
 
@@ -152,6 +158,28 @@ def _draw_cell(axes: Axes, place: Place, x: float, colour: str, marker: str) -> 
     axes.plot([x] * len(cell.values), _percents(cell.values), marker=marker, **_seed_look(colour))
 
 
+def score_limits(panel: Panel) -> tuple[float, float]:
+    """Ends of the axis of scores, in percent, never far beyond 0 and 100.
+
+    Every score and fitted curve is inside. An interval or band makes the axis longer by `REACH` of
+    their range at most, and is cut off there: that of two seeds can be wider than all scores.
+    """
+    lines = panel.lines
+    places = [place for line in lines for place in line.places]
+    inner = [value for place in places for value in place.cell.values]
+    inner += [y for line in lines for curve in line.curves for y in curve.y]
+    inner += [line.random.cell.mean for line in lines if line.random is not None]
+    if not inner:
+        return 0.0, 100.0
+    outer = [end for place in places for end in bounds(place.cell) or ()]
+    outer += [y for line in lines for curve in line.curves for y in (*curve.low, *curve.high)]
+    span = max(inner) - min(inner) or 0.02
+    low = max(min([*inner, *outer]), min(inner) - REACH * span, 0.0)
+    high = min(max([*inner, *outer]), max(inner) + REACH * span, 1.0)
+    margin = 0.05 * (max(high, max(inner)) - min(low, min(inner)) or span)
+    return 100 * (min(low, *inner) - margin), 100 * (max(high, *inner) + margin)
+
+
 def _seed_look(colour: str) -> dict[str, Any]:
     """Small and white, on top of the mean, so that no seed is hidden."""
     return {
@@ -179,6 +207,7 @@ def _draw_categories(axes: Axes, panel: Panel, names: Sequence[str], *, named: b
     texts = ["\n".join(wrap(name, NAME_WIDTH)) if named else "" for name in names]
     axes.set_yticks(range(len(names)), texts)
     axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(score_limits(panel))
     axes.set_xlabel(f"{panel.metric} (%)")
 
 
@@ -214,6 +243,16 @@ def _legend(chart: Chart) -> list[Artist]:
         look = {"linestyle": RANDOM_DASHES, "linewidth": 0.9}
         handles.append(_sample("random start", **look, **grey))
     return handles
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """Most columns, four at most, that fit in `width` inches; they are filled downwards."""
+    for columns in (4, 3, 2):
+        rows = -(-len(labels) // columns)
+        longest = [max(map(len, labels[at : at + rows])) for at in range(0, len(labels), rows)]
+        if sum(LEGEND_SAMPLE + LEGEND_LETTER * letters for letters in longest) <= width:
+            return columns
+    return 1
 
 
 def _sample(label: str, **look: Any) -> Line2D:

@@ -1,6 +1,8 @@
 """The report of a study: one page of markdown, its figures, and the data of each figure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchbed.errors import DataError
@@ -46,6 +48,8 @@ def write_report(
     command: str,
     facts: Mapping[str, str],
     sweeps: Mapping[str, Sequence[Setting]] | None = None,
+    tasks: Mapping[str, Sequence[str]] | None = None,
+    seeds: Mapping[str, Sequence[int]] | None = None,
     duplicates: Mapping[str, int | None] | None = None,
 ) -> Path:
     """Write `README.md`, and each figure as SVG, PNG and CSV, into a folder.
@@ -60,6 +64,9 @@ def write_report(
         facts: what was run, in the order shown: hashes, protocols, device, hours.
         sweeps: the planned settings of each sweep by its name, in the order shown; found from the
             points when None. Settings that were planned and have no point show as gaps.
+        tasks: protocols (`id` or `id@version`) that a sweep was planned with, by its name: scores of others, which it
+            shares with another sweep, are left out of its sections. All those seen when None.
+        seeds: the same of seeds.
         duplicates: evaluation pictures of each task that have a near-duplicate in a corpus; None,
             or a task left out, means that nobody looked.
 
@@ -72,16 +79,47 @@ def write_report(
     if not points:
         raise DataError(f"{folder}: the study has no score yet; run it before its report.")
     scores = gather(points)
-    parts = _sections(scores, sweeps or found_sweeps(points))
+    plans = [
+        Sweep(
+            name,
+            tuple(settings),
+            tuple(task.partition("@")[0] for task in (tasks or {}).get(name, ())),
+            tuple((seeds or {}).get(name, ())),
+        )
+        for name, settings in (sweeps or found_sweeps(points)).items()
+    ]
+    parts = _sections(scores, plans)
     parts.append(duplicates_section(scores, duplicates or {}))
     folder.mkdir(parents=True, exist_ok=True)
     for chart in (section.chart for section in parts if section.chart is not None):
         save_chart(chart, folder)
         (folder / f"{chart.stem}.csv").write_text(chart_csv(chart), encoding="utf-8")
-    page = _page(scores, parts, title, command, facts, sweeps or {})
+    page = _page(scores, parts, title, command, facts, plans)
     path = folder / PAGE
     path.write_text(page, encoding="utf-8")
     return path
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One named part of a study's plan."""
+
+    name: str
+    settings: tuple[Setting, ...]
+    tasks: tuple[str, ...]
+    """Empty: those that its settings have scores on."""
+    seeds: tuple[int, ...]
+    """Empty: those that its settings have scores of."""
+
+    def of(self, scores: Scores) -> Scores:
+        """The scores on its tasks and seeds."""
+        kept = [
+            point
+            for point in scores.points
+            if (not self.tasks or point.task in self.tasks)
+            and (not self.seeds or point.seed in self.seeds)
+        ]
+        return gather(kept)
 
 
 def found_sweeps(points: Iterable[Point]) -> dict[str, tuple[Setting, ...]]:
@@ -97,10 +135,11 @@ def found_sweeps(points: Iterable[Point]) -> dict[str, tuple[Setting, ...]]:
     return {"ends": tuple(run[-1] for run in ends.values())} | ({"along": along} if along else {})
 
 
-def _sections(scores: Scores, sweeps: Mapping[str, Sequence[Setting]]) -> list[Section]:
+def _sections(scores: Scores, sweeps: Sequence[Sweep]) -> list[Section]:
+    own = {sweep.name: sweep.of(scores) for sweep in sweeps}
     sections = []
     for write in SECTIONS:
-        written = {name: write(scores, settings) for name, settings in sweeps.items()}
+        written = {sweep.name: write(own[sweep.name], sweep.settings) for sweep in sweeps}
         there = {name: section for name, section in written.items() if section is not None}
         alone = len(there) == 1
         sections += [s if alone else s.of_sweep(name) for name, s in there.items()]
@@ -113,7 +152,7 @@ def _page(
     title: str,
     command: str,
     facts: Mapping[str, str],
-    sweeps: Mapping[str, Sequence[Setting]],
+    sweeps: Sequence[Sweep],
 ) -> str:
     lines = [f"# {escaped(title)}", "", *_summary(scores), ""]
     lines += ["```", *command.splitlines(), "```", "", "## Findings", ""]
@@ -144,32 +183,34 @@ def _summary(scores: Scores) -> list[str]:
     return lines
 
 
-def _gaps(scores: Scores, sweeps: Mapping[str, Sequence[Setting]]) -> list[str]:
+def _gaps(scores: Scores, sweeps: Sequence[Sweep]) -> list[str]:
     """What is missing, and what is there without having been planned."""
-    gaps: dict[str, int] = {}
-    planned = dict.fromkeys(s for settings in sweeps.values() for s in settings)
-    for settings in sweeps.values():
-        for task in scores.tasks(settings):
-            expected = scores.seeds(task, settings)
-            for setting in settings:
-                cell = scores.cells.get((task, setting))
-                short = len(expected) - (0 if cell is None else len(cell.seeds))
-                if short > 0:
-                    name = f"{task}, {_described(setting)}"
-                    gaps[name] = max(short, gaps.get(name, 0))
+    missing = {cell for sweep in sweeps for cell in _missing(scores, sweep)}
     lines = []
-    if gaps:
-        ranked = sorted(gaps)
-        shown = [f"{escaped(name)} ({count(gaps[name], 'seed')})" for name in ranked[:SHOWN_GAPS]]
-        more = len(ranked) - len(shown)
+    if missing:
+        gaps = Counter(f"{task}, {_described(setting)}" for task, setting, _ in missing)
+        shown = [f"{escaped(n)} ({count(gaps[n], 'seed')})" for n in sorted(gaps)[:SHOWN_GAPS]]
+        more = len(gaps) - len(shown)
         tail = f"; and {count(more, 'more cell')}" if more else ""
         lines.append(
-            f"Incomplete, {count(sum(gaps.values()), 'score')} missing: {'; '.join(shown)}{tail}."
+            f"Incomplete, {count(len(missing), 'score')} missing: {'; '.join(shown)}{tail}."
         )
-    extra = [p for p in scores.points if planned and p.setting not in planned]
+    planned = {setting for sweep in sweeps for setting in sweep.settings}
+    extra = [point for point in scores.points if point.setting not in planned]
     if extra:
         lines.append(f"{count(len(extra), 'score')} of settings that no sweep plans are not shown.")
     return lines
+
+
+def _missing(scores: Scores, sweep: Sweep) -> Iterator[tuple[str, Setting, int]]:
+    """Planned scores of a sweep that are not there: task, setting, seed."""
+    for task in sweep.tasks or scores.tasks(sweep.settings):
+        for setting in sweep.settings:
+            cell = scores.cells.get((task, setting))
+            there = () if cell is None else cell.seeds
+            for seed in sweep.seeds or scores.seeds(task, sweep.settings):
+                if seed not in there:
+                    yield task, setting, seed
 
 
 def _described(setting: Setting) -> str:

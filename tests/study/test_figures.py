@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchbed.board.ranking import Cell
 from benchbed.study.charts import Chart, FittedCurve, Line, Panel, Place, chart_csv
-from benchbed.study.figures import draw_chart, save_chart, short_number
+from benchbed.study.figures import draw_chart, save_chart, score_limits, short_number
 from benchbed.study.points import Setting
 
 SETTING = Setting("world", "timm:a", 300, 60, 0.0, 900)
@@ -48,16 +48,16 @@ def overlaps(boxes):
 
 
 @pytest.mark.parametrize(
-    "xs",
+    ("xs", "panels"),
     [
-        (300, 1000, 3000, 10_000),
-        (100, 250, 300, 1000, 1500, 3000, 5000, 10_000, 300_000_000),
-        (1_281_167, 1_300_000),
-        (300,),
+        ((300, 1000, 3000, 10_000), 5),
+        ((100, 250, 300, 1000, 1500, 3000, 5000, 10_000, 300_000_000), 3),
+        ((1_281_167, 1_300_000), 2),
+        ((300,), 1),
     ],
 )
-def test_labels_do_not_overlap(xs):
-    figure = draw_chart(chart_of(xs, panels=5))
+def test_labels_do_not_overlap_and_the_legend_fits(xs, panels):
+    figure = draw_chart(chart_of(xs, panels))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
@@ -79,6 +79,15 @@ def test_long_names_of_categories_leave_room_for_the_panels():
     figure = draw_chart(chart_of((0, 1, 2), panels=3, scale="category", names=names))
     FigureCanvasAgg(figure).draw()
     assert all(axes.get_position().width > 0.2 for axes in figure.axes)
+
+
+def test_scores_are_inside_and_the_interval_of_two_seeds_does_not_squash_them():
+    cells = [place(300, (0.10, 0.14)), place(1000, (0.2, 0.2))]  # 12 ± 25 and 20 ± 0 points
+    low, high = score_limits(Panel("t", "AP", (Line("l", tuple(cells)),)))
+    assert (low, high) == pytest.approx((5 - 1, 25 + 1))  # half the range of 10 to 20, and 5 %
+    low, high = score_limits(Panel("t", "AP", (Line("l", (place(300, (0.01, 0.99)),)),)))
+    assert (low, high) == pytest.approx((-5, 105))
+    assert score_limits(Panel("t", "AP", (Line("l", ()),))) == (0, 100)
 
 
 def test_every_mark_of_the_figure_is_a_number_of_the_csv():

@@ -297,7 +297,7 @@ def test_findings_follow_the_scores(tmp_path):
     # data does harm on one task, and noise helps there
     points = [replace(p, value=1 - p.value) if p.task == "voc-seg-mini" else p for p in points]
     page = write(points, tmp_path, sweeps={"grid": small, "noise": noisy})
-    assert "rises with the logarithm of data on 1 of 2 tasks" in page
+    assert "rises with data on 1 of 2 tasks" in page
     assert "; falls on voc-seg-mini." in page
     noise = next(line for line in page.splitlines() if line.startswith("- Label noise"))
     assert "above 0 on voc-seg-mini and below 0 on voc-det-mini" in noise
@@ -311,6 +311,26 @@ def test_the_same_axis_in_two_sweeps_gives_sections_told_by_name(tmp_path):
     assert "## Score against the amount of data: clean\n" in page
     assert (tmp_path / "data-size-clean.csv").is_file()
     assert (tmp_path / "data-size-40-wrong.csv").is_file()
+
+
+def test_a_sweep_shows_the_tasks_and_seeds_that_it_was_planned_with(tmp_path):
+    shared = points_of(GRID[:2], seeds=(0, 1, 2))  # one of them is in the sweep of noise too
+    noisy = points_of(NOISE[1:], tasks=("voc-seg-mini",), seeds=(0, 1))
+    noise = [GRID[0], *(replace(s, pictures=300) for s in NOISE[1:])]
+    noisy = [replace(p, setting=replace(p.setting, pictures=300)) for p in noisy]
+    page = write(
+        [*shared, *noisy],
+        tmp_path,
+        sweeps={"size": GRID[:2], "noise": noise},
+        tasks={"noise": ["voc-seg-mini@1"]},
+        seeds={"size": [0, 1, 2, 3], "noise": [0, 1]},
+    )
+    rows = rows_of(page, "| task | metric (%) | backbone | 0 % noise")
+    assert [row["task"] for row in rows] == ["voc-seg-mini"]
+    seeds = [r for r in csv_rows(tmp_path / "label-noise.csv") if r["kind"] == "seed"]
+    assert len(seeds) == 3 * 2
+    # seed 3 of the other sweep has not run: two settings on two tasks
+    assert "Incomplete, 4 scores missing" in page
 
 
 def test_scores_that_no_sweep_plans_are_counted_not_shown(tmp_path):
