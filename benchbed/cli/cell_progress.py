@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from benchbed.cli.progress import clock
 
+WIDTH = 80
+
 
 class CellProgress:
     """Counts runs as they end; one line each, and what is left of the time."""
@@ -35,11 +37,12 @@ class CellProgress:
     ) -> None:
         self._bar.stop()
 
-    def ended(self, line: str, eta_s: float | None = None) -> None:
-        """Tell how one run ended.
+    def ended(self, what: str, state: str, eta_s: float | None = None) -> None:
+        """Tell how one run ended, in a line of at most 80 characters.
 
         Args:
-            line: what it was and what came of it.
+            what: the run; its end is cut where the line is too long.
+            state: what came of it.
             eta_s: seconds that the rest takes; from the pace so far when None.
         """
         self._ended += 1
@@ -48,7 +51,7 @@ class CellProgress:
             eta_s = (time.monotonic() - self._start) / self._ended * left
         note = f"ETA {clock(eta_s)}"
         self._bar.update(self._task, completed=self._ended, note=note)
-        self._console.print(
-            f"[{self._ended}/{self._total}] {line}  {note}",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        head, tail = f"[{self._ended}/{self._total}] ", f": {state}  {note}"
+        room = WIDTH - len(head) - len(tail)
+        shown = what if len(what) <= room else f"{what[: max(1, room - 1)]}…"
+        self._console.print(f"{head}{shown}{tail}", markup=False, highlight=False, soft_wrap=True)

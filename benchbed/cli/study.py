@@ -50,7 +50,7 @@ def study(
     """Pretrain backbones on a grid of data and capacity, fine-tune them, and fit the laws."""
     from benchbed.specs.study import find_study
     from benchbed.study.cells import RunOptions
-    from benchbed.study.collect import find_cells
+    from benchbed.study.collect import check_corpora, find_cells
     from benchbed.study.execute import check_comparable, choose_crew
     from benchbed.study.pretrainer import planned
 
@@ -64,7 +64,10 @@ def study(
     if dry_run:
         _forecast(found, options, crew)
         return
-    failed = [] if report_only else _run(found, options, crew)
+    failed = []
+    if not report_only:
+        check_corpora(found)
+        failed = _run(found, options, crew)
     _report(plan, options.out, name)
     _raise_for(failed, len(plan.cells()))
 
@@ -99,19 +102,20 @@ def _run(found: "Found", options: "RunOptions", crew: "Crew") -> "list[Finished]
         for finished in ended:
             del left[finished.cell.key]
             eta = seconds_left(found.out, list(left.values()), crew)
-            progress.ended(_line(finished), eta)
+            progress.ended(_what(finished), _state(finished), eta)
             if finished.error:
                 failed.append(finished)
     return failed
 
 
-def _line(finished: "Finished") -> str:
-    cell, ran = finished.cell, finished.ran
-    if ran is not None:
-        state = f"{ran.headline} ({ran.seconds:.0f} s)"
-    else:
-        state = "not begun" if finished.blocked_by else "failed"
-    return f"{cell.describe()} seed {cell.seed}: {state}"
+def _what(finished: "Finished") -> str:
+    return f"seed {finished.cell.seed} {finished.cell.describe()}"
+
+
+def _state(finished: "Finished") -> str:
+    if finished.ran is not None:
+        return f"{finished.ran.headline} ({finished.ran.seconds:.0f} s)"
+    return "not begun" if finished.blocked_by else "failed"
 
 
 def _report(plan: "StudyPlan", out: Path, name: str) -> None:
@@ -144,12 +148,9 @@ def _raise_for(failed: "list[Finished]", total: int) -> None:
             waiting[finished.blocked_by] = waiting.get(finished.blocked_by, 0) + 1
     for finished in failed:
         if not finished.blocked_by:
-            cell = finished.cell
-            wait = waiting.get(cell.key)
+            wait = waiting.get(finished.cell.key)
             more = f" ({wait} runs wait for it)" if wait else ""
-            typer.echo(
-                f"error: {cell.describe()} seed {cell.seed}: {finished.error}{more}", err=True
-            )
+            typer.echo(f"error: {_what(finished)}: {finished.error}{more}", err=True)
     if failed:
         raise JobsFailedError(
             f"{len(failed)} of {total} runs failed or wait; the rest are done: the same command"

@@ -9,10 +9,10 @@ from benchbed.records.record import UNDEFINED, Record
 from benchbed.records.store import RECORDS, SUFFIX, read_record
 from benchbed.specs.card import card_files, load_card
 from benchbed.specs.protocol import AnyProtocol, find_protocol
-from benchbed.study.cells import Cell, Existing, FineTuning, Pretraining, Weights
+from benchbed.study.cells import BACKBONES, Cell, Existing, FineTuning, Pretraining, Weights
 from benchbed.study.plan import StudyPlan
 from benchbed.study.points import Point
-from benchbed.study.pretrainer import Left, left, weights_folder
+from benchbed.study.pretrainer import Left, corpus_fingerprint, left, weights_folder
 
 RecordKey = tuple[str, str, int]
 """Protocol hash, backbone (sha256 of its weights, or its id), seed."""
@@ -146,6 +146,28 @@ def _refuse_mixtures(found: Found) -> None:
         ],
     }
     mistakes = [line for what, found_rows in rows.items() for line in _mixed(what, found_rows)]
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+
+
+def check_corpora(found: Found, fingerprint_of: Callable[[str], str] = corpus_fingerprint) -> None:
+    """Refuse to go on with runs that were trained on what is another corpus by now.
+
+    Raises:
+        UsageError: each such corpus is named, with one of its runs.
+    """
+    trained: dict[str, dict[str, str]] = {}
+    for run, item in ends(found):
+        trained.setdefault(run.corpus, {}).setdefault(item.fingerprint, run.key)
+    mistakes = []
+    for corpus, runs in trained.items():
+        now = fingerprint_of(corpus)
+        mistakes += [
+            f"{corpus}: is not what {key} was trained on (now {now[:12]}, then {then[:12]}):"
+            f" move the runs of then out of {found.out / BACKBONES}, or use another --out"
+            for then, key in runs.items()
+            if then != now
+        ]
     if mistakes:
         raise UsageError("\n".join(mistakes))
 

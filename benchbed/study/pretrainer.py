@@ -75,6 +75,16 @@ def corpus_size(source: str, held_out: float) -> CorpusSize:
     return CorpusSize(len(corpus), len(corpus.taxonomy), trained_on)
 
 
+def corpus_fingerprint(source: str) -> str:
+    """sha256 (hex) of a corpus as it is now.
+
+    Raises:
+        DataError: it is not there.
+    """
+    corpus = open_corpus(source)
+    return "" if isinstance(corpus, ShardStream) else corpus.fingerprint()
+
+
 def weights_folder(weights: Weights, out: Path) -> Path:
     """Run folder of the weights after so many samples."""
     folder = weights.run.folder(out)

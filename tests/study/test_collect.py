@@ -5,7 +5,7 @@ import pytest
 from benchbed.errors import UsageError
 from benchbed.records.store import record_path, write_record
 from benchbed.study.cells import RunOptions, Weights
-from benchbed.study.collect import collect_points, find_cells
+from benchbed.study.collect import check_corpora, collect_points, find_cells
 from benchbed.study.execute import Crew, execute
 from benchbed.study.facts import study_facts
 from benchbed.study.points import Setting
@@ -111,6 +111,13 @@ def test_run_folders_that_were_made_otherwise_are_refused_by_name(plan, finished
     with pytest.raises(UsageError, match=words) as caught:
         collect_points(find_cells(plan, finished.out))
     assert run.key in str(caught.value) or plan.pretrainings[0].key in str(caught.value)
+
+
+def test_a_study_does_not_go_on_with_runs_on_what_is_another_corpus_by_now(plan, finished):
+    found = find_cells(plan, finished.out)
+    check_corpora(found, lambda corpus: "b" * 64)
+    with pytest.raises(UsageError, match="world: is not what world-100-.* was trained on"):
+        check_corpora(found, lambda corpus: "9" * 64)
 
 
 def test_the_facts_name_hashes_protocols_and_hours(plan, finished):
