@@ -64,8 +64,9 @@ def write_report(
         facts: what was run, in the order shown: hashes, protocols, device, hours.
         sweeps: the planned settings of each sweep by its name, in the order shown; found from the
             points when None. Settings that were planned and have no point show as gaps.
-        tasks: protocols (`id` or `id@version`) that a sweep was planned with, by its name: scores of others, which it
-            shares with another sweep, are left out of its sections. All those seen when None.
+        tasks: protocols (`id` or `id@version`) that a sweep was planned with, by its name: scores
+            of others, which it shares with another sweep, are left out of its sections. All those
+            seen when None.
         seeds: the same of seeds.
         duplicates: evaluation pictures of each task that have a near-duplicate in a corpus; None,
             or a task left out, means that nobody looked.

@@ -87,6 +87,12 @@ def csv_rows(path):
         return list(csv.DictReader(stream))
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leaves out the pictures of the figures, which take longest."""
+    monkeypatch.setattr("benchbed.study.report.save_chart", lambda chart, folder: None)
+
+
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     """A study with every section, one gap, and a contaminated task."""
@@ -251,7 +257,7 @@ def test_clean_scores_stand_beside_the_scores_of_the_same_seeds(full):
     assert rows[0]["score (%)"].startswith(f"{100 * np.mean(values):.2f} ± ")
 
 
-def test_near_duplicates_have_three_states(tmp_path):
+def test_near_duplicates_have_three_states(undrawn, tmp_path):
     points = points_of([pretrained()], seeds=(0,))
     extra = [replace(p, task="coco-det-mini", metric="AP") for p in points if "det" in p.task]
     found = {"voc-det-mini": 1200, "voc-seg-mini": 0, "coco-det-mini": None}
@@ -277,7 +283,7 @@ def test_the_order_of_points_and_settings_leaves_no_trace(tmp_path):
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_one_seed_has_no_interval_and_the_page_says_so(tmp_path):
+def test_one_seed_has_no_interval_and_the_page_says_so(undrawn, tmp_path):
     points = points_of(GRID, tasks=("voc-seg-mini",), seeds=(4,))
     page = write(points, tmp_path, sweeps={"grid": GRID})
     assert "One seed: no interval can be given" in page
@@ -289,7 +295,7 @@ def test_one_seed_has_no_interval_and_the_page_says_so(tmp_path):
     assert set(ends) == {""}
 
 
-def test_findings_follow_the_scores(tmp_path):
+def test_findings_follow_the_scores(undrawn, tmp_path):
     tasks = ("voc-det-mini", "voc-seg-mini")
     small = [s for s in GRID if s.arch == "timm:small" and s.pictures]
     noisy = [s for s in NOISE if s.noise != 0.2]
@@ -303,7 +309,7 @@ def test_findings_follow_the_scores(tmp_path):
     assert "above 0 on voc-seg-mini and below 0 on voc-det-mini" in noise
 
 
-def test_the_same_axis_in_two_sweeps_gives_sections_told_by_name(tmp_path):
+def test_the_same_axis_in_two_sweeps_gives_sections_told_by_name(undrawn, tmp_path):
     noisy = [replace(s, noise=0.4) for s in GRID if s.arch == "timm:small" and s.pictures]
     small = [s for s in GRID if s.arch == "timm:small" and s.pictures]
     points = points_of([*small, *noisy], tasks=("voc-seg-mini",))
@@ -313,7 +319,7 @@ def test_the_same_axis_in_two_sweeps_gives_sections_told_by_name(tmp_path):
     assert (tmp_path / "data-size-40-wrong.csv").is_file()
 
 
-def test_a_sweep_shows_the_tasks_and_seeds_that_it_was_planned_with(tmp_path):
+def test_a_sweep_shows_the_tasks_and_seeds_that_it_was_planned_with(undrawn, tmp_path):
     shared = points_of(GRID[:2], seeds=(0, 1, 2))  # one of them is in the sweep of noise too
     noisy = points_of(NOISE[1:], tasks=("voc-seg-mini",), seeds=(0, 1))
     noise = [GRID[0], *(replace(s, pictures=300) for s in NOISE[1:])]
@@ -333,7 +339,7 @@ def test_a_sweep_shows_the_tasks_and_seeds_that_it_was_planned_with(tmp_path):
     assert "Incomplete, 4 scores missing" in page
 
 
-def test_scores_that_no_sweep_plans_are_counted_not_shown(tmp_path):
+def test_scores_that_no_sweep_plans_are_counted_not_shown(undrawn, tmp_path):
     points = points_of([*NOISE, pretrained(300)], tasks=("voc-seg-mini",))
     page = write(points, tmp_path, sweeps={"noise": NOISE})
     assert "- 3 scores of settings that no sweep plans are not shown." in page
@@ -345,7 +351,7 @@ def test_sweeps_are_found_from_the_points_when_none_are_given():
     assert set(found["ends"]) == {*GRID, *NOISE}
 
 
-def test_names_and_facts_cannot_break_a_table_or_carry_markup(tmp_path):
+def test_names_and_facts_cannot_break_a_table_or_carry_markup(undrawn, tmp_path):
     points = [
         replace(p, task="a|b_c", setting=replace(p.setting, initialisation="<x>"))
         for p in points_of(NOISE, tasks=("voc-seg-mini",))
