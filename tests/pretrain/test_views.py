@@ -79,10 +79,12 @@ def test_noise_changes_its_share_of_training_labels_and_no_held_out_one(corpus):
         assert held.key(index) == corpus.key(place)
 
 
-def test_wrong_labels_are_the_same_in_every_size(corpus):
-    large = training_view(corpus, choose(corpus, SubsetSpec(noise=0.5), Holdout(0.2)))
-    small = training_view(corpus, choose(corpus, SubsetSpec(count=50, noise=0.5), Holdout(0.2)))
-    for index in range(50):
+@pytest.mark.parametrize("size", [{"count": 50}, {"fraction": 0.2}])
+def test_wrong_labels_are_the_same_in_every_size(corpus, size):
+    large = training_view(corpus, choose(corpus, SubsetSpec(noise=0.9), Holdout(0.2)))
+    small = training_view(corpus, choose(corpus, SubsetSpec(noise=0.9, **size), Holdout(0.2)))
+    assert 20 < len(small) < len(large)
+    for index in range(len(small)):
         assert small.key(index) == large.key(index)
         assert small.labels(index).tolist() == large.labels(index).tolist()
 
