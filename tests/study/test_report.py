@@ -378,3 +378,28 @@ def test_points_that_contradict_each_other_are_refused(spoil, message, tmp_path)
     with pytest.raises(DataError, match=message):
         write(spoil(points), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.6])
+def test_any_part_of_the_scores_makes_a_page_without_invented_numbers(share, undrawn, tmp_path):
+    sweeps = {"grid": GRID, "noise": NOISE, "starts": STARTS}
+    points = points_of([s for settings in sweeps.values() for s in settings])
+    kept = np.random.default_rng(5).random(len(points)) < share
+    held = [point for point, keep in zip(points, kept, strict=True) if keep]
+    write(held, tmp_path, sweeps=sweeps)
+    values = {p.value for p in held}
+    told = [row for path in tmp_path.glob("*.csv") for row in csv_rows(path)]
+    assert {float(row["value"]) for row in told if row["kind"] == "seed"} <= values
+    for row in told:
+        if row["kind"] == "mean":
+            cell = [
+                p.value
+                for p in held
+                if p.task == row["task"]
+                and p.setting.initialisation == row["initialisation"]
+                and p.setting.arch == row["arch"]
+                and p.setting.pictures == int(row["pictures"])
+                and p.setting.noise == float(row["noise"])
+            ]
+            assert len(cell) == int(row["seeds"])
+            assert float(row["value"]) == pytest.approx(np.mean(cell))
