@@ -233,17 +233,13 @@ def single_label_loss(smoothing: float, model: nn.Module, batch: Batch) -> dict[
 def validate(
     recipe: PretrainRecipe, data: TrainingData, model: nn.Module, device: torch.device
 ) -> Evaluation:
-    """Score the first process's model on the held-out pictures; the others get nothing."""
-    if distributed.rank() > 0:
-        return Evaluation({})
+    """Score a model on the held-out pictures; of several processes each takes its share."""
     spec = recipe.validation
-    indices = range(min(spec.most, len(data.held_out)))
-    return Evaluation(
-        score_corpus(
-            model, data.held_out, indices, crop=spec.crop, batch=spec.batch, device=device,
-            thirds=thirds(data.counts),
-        )
+    metrics = score_corpus(
+        model, data.held_out, range(min(spec.most, len(data.held_out))), crop=spec.crop,
+        batch=spec.batch, device=device, thirds=thirds(data.counts),
     )  # fmt: skip
+    return Evaluation(metrics)
 
 
 @contextmanager

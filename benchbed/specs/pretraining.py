@@ -169,6 +169,8 @@ class PretrainRecipe(Frozen):
     epochs: Positive | None = None
     """In place of `samples`: passes through the subset."""
     ema_decay: Fraction | None = None
+    """Leave an average of the weights; off when absent. It starts with the first step, so weights
+    left before several times 1 / (1 - decay) steps are mostly untrained."""
     batch_norm: Literal["train", "sync"]
     drop_path: Fraction | None = None
     """Stochastic depth of the last block; the architecture's own when absent."""
