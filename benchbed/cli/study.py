@@ -1,5 +1,7 @@
 """`benchbed study`: pretrain and fine-tune the cells of a study, and report what they say."""
 
+import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchbed.cli.eval import DataRoot
-from benchbed.errors import JobsFailedError
+from benchbed.errors import BenchbedError, JobsFailedError
 
 if TYPE_CHECKING:
     from benchbed.specs.study import Study
     from benchbed.study.cells import RunOptions
     from benchbed.study.collect import Found
     from benchbed.study.execute import Crew, Finished
-    from benchbed.study.plan import StudyPlan
+    from benchbed.study.study_duplicates import StudyScan
 
 REPORT = "report"
 """Folder of the report inside the study's folder."""
@@ -45,13 +47,16 @@ def study(
         int | None,
         typer.Option("--workers", min=0, help="Loader processes a run. Default: as for eval."),
     ] = None,
+    scan: Annotated[
+        bool, typer.Option("--scan/--no-scan", help="Look for near-duplicates in the corpora.")
+    ] = True,
     data_root: DataRoot = None,
 ) -> None:
     """Pretrain backbones on a grid of data and capacity, fine-tune them, and fit the laws."""
     from benchbed.specs.study import find_study
     from benchbed.study.cells import RunOptions
     from benchbed.study.collect import check_corpora, find_cells
-    from benchbed.study.execute import check_comparable, choose_crew
+    from benchbed.study.execute import check_comparable, choose_crew, prepare_data
     from benchbed.study.pretrainer import planned
 
     spec = find_study(name)
@@ -67,9 +72,15 @@ def study(
     failed = []
     if not report_only:
         check_corpora(found)
+        prepare_data(plan, options, say=typer.echo)
         failed = _run(found, options, crew)
-    _report(plan, options.out, name)
-    _raise_for(failed, len(plan.cells()))
+        _tell(failed)
+    _report(find_cells(plan, options.out), name, options, scan)
+    if failed:
+        raise JobsFailedError(
+            f"{len(failed)} of {len(plan.cells())} runs failed or wait; the rest are done: the same"
+            " command tries them again"
+        )
 
 
 def _announce(spec: "Study", found: "Found") -> None:
@@ -118,41 +129,59 @@ def _state(finished: "Finished") -> str:
     return "not begun" if finished.blocked_by else "failed"
 
 
-def _report(plan: "StudyPlan", out: Path, name: str) -> None:
-    """Write the report of every score that is there."""
-    from benchbed.study.collect import collect_points, find_cells
+def _report(found: "Found", name: str, options: "RunOptions", scan: bool) -> None:
+    """Write the report of every score that is there; without a scan's result where it fails.
+
+    Raises:
+        BenchbedError: of the scan, once the report is written.
+    """
+    from benchbed.study.collect import collect_points
     from benchbed.study.facts import study_facts
     from benchbed.study.report import write_report
+    from benchbed.study.study_duplicates import StudyScan
 
-    found = find_cells(plan, out)
-    points = collect_points(found)
+    plan, scanned, failed = found.plan, StudyScan({}), None
+    if scan and found.records:
+        try:
+            scanned = _scanned(found, options)
+        except BenchbedError as error:
+            failed = error
+    points = collect_points(found, scanned.clean_value(options.data_root))
     if not points:
         typer.echo("no score yet, so no report")
         return
     page = write_report(
         points,
-        out / REPORT,
+        found.out / REPORT,
         title=plan.study.title,
         command=f"benchbed study {name}",
         facts=study_facts(found),
         sweeps=plan.settings(),
+        tasks={sweep.name: sweep.tasks for sweep in plan.sweeps},
+        seeds={sweep.name: sweep.seeds for sweep in plan.sweeps},
+        duplicates=scanned.counts(found.records.values()),
     )
     typer.echo(f"{len(points)} of {len(plan.finetunings)} scores; report: {page}")
+    if failed is not None:
+        raise failed
 
 
-def _raise_for(failed: "list[Finished]", total: int) -> None:
-    """One line for each cell that failed, and one for all that waited for it."""
-    waiting: dict[str, int] = {}
-    for finished in failed:
-        if finished.blocked_by:
-            waiting[finished.blocked_by] = waiting.get(finished.blocked_by, 0) + 1
+def _scanned(found: "Found", options: "RunOptions") -> "StudyScan":
+    from benchbed.study.study_duplicates import scan_study
+
+    typer.echo("looking for near-duplicates of evaluation pictures in what was trained on")
+    start = time.perf_counter()
+    scanned = scan_study(found, options.data_root)
+    pictures = sum(report.corpus.scanned for report in scanned.reports.values())
+    typer.echo(f"  {pictures} pictures compared in {time.perf_counter() - start:.0f} s")
+    return scanned
+
+
+def _tell(failed: "list[Finished]") -> None:
+    """One line for each cell that failed, with the count of those that wait for it."""
+    waiting = Counter(finished.blocked_by for finished in failed)
     for finished in failed:
         if not finished.blocked_by:
-            wait = waiting.get(finished.cell.key)
-            more = f" ({wait} runs wait for it)" if wait else ""
+            count = waiting[finished.cell.key]
+            more = f" ({count} runs wait for it)" if count else ""
             typer.echo(f"error: {_what(finished)}: {finished.error}{more}", err=True)
-    if failed:
-        raise JobsFailedError(
-            f"{len(failed)} of {total} runs failed or wait; the rest are done: the same command"
-            " tries again"
-        )

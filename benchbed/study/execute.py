@@ -106,6 +106,26 @@ def check_comparable(plan: StudyPlan, options: RunOptions) -> None:
             raise UsageError(f"{task}: {'; '.join(reasons)}; use --gpus 1")
 
 
+def prepare_data(
+    plan: StudyPlan, options: RunOptions, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Have the tasks' data at hand before anything is trained; a miniature world is drawn once.
+
+    Raises:
+        DataError: a full task without a data root.
+    """
+    from benchbed.evaluation import data_root
+
+    told: set[str] = set()
+    for task in dict.fromkeys(cell.task for cell in plan.finetunings):
+        lines: list[str] = []
+        data_root(job_of("any", task, 0, options), lines.append)
+        for line in lines:
+            if line not in told:
+                say(line)
+            told.add(line)
+
+
 def execute(
     found: Found,
     options: RunOptions,
