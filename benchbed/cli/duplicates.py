@@ -46,6 +46,9 @@ def duplicates(
     arch: Annotated[
         str | None, typer.Option("--arch", help="Architecture of a checkpoint file.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes that decode. Default: none more.")
+    ] = 0,
     out: Annotated[Path, typer.Option("--out", help="Where the report is written.")] = Path(
         "near-duplicates.json"
     ),
@@ -64,7 +67,7 @@ def duplicates(
     places = places_of_all(trained) if run else None
     total = len(opened) if places is None else len(places)
     typer.echo(f"corpus {opened.id}: {total:,} of {len(opened):,} pictures to compare")
-    report = scan(opened, sets, places=places, check=check, on_progress=_Told())
+    report = scan(opened, sets, places=places, check=check, workers=workers, on_progress=_Told())
     write_report(out, report)
     _tell(report, trained)
     typer.echo(f"report: {out}")

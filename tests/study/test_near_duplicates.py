@@ -12,6 +12,7 @@ from benchbed.data import pictures
 from benchbed.data.world.spec import SplitSpec
 from benchbed.data.world.writing import crowded_scene
 from benchbed.errors import DataError
+from benchbed.pretrain.world_corpus import open_world
 from benchbed.study import near_duplicates
 from benchbed.study.alterations import ALTERATIONS, altered_in_every_way
 from benchbed.study.duplicate_report import Embedding, ScanSettings
@@ -54,8 +55,8 @@ def as_set(content, task="task"):
 @pytest.fixture(scope="module")
 def scenes():
     """Pictures of the miniature world that no set of it holds."""
-    split = SplitSpec(950, 120, (104, 136))
-    return [crowded_scene(split, index).picture for index in range(120)]
+    split = SplitSpec(950, 80, (104, 136))
+    return [crowded_scene(split, index).picture for index in range(80)]
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,15 @@ def test_only_the_places_asked_for_are_compared(scenes):
     assert report.tasks["task"].duplicates() == (2, 3, 4, 7, 9)
     assert report.corpus.missing([2, 3, 9]) == 0
     assert report.corpus.missing([0, 1, 2, 5, 6, 8, 8, 11]) == 6
+
+
+def test_workers_change_nothing(monkeypatch):
+    monkeypatch.setattr(near_duplicates, "CHUNK", 5)
+    corpus = open_world("pictures=20,cache=none")
+    sets = [as_set([corpus.picture(place) for place in (3, 11)])]
+    alone = scan(corpus, sets, places=range(2, 17))
+    assert alone.tasks["task"].duplicates() == (0, 1)
+    assert scan(corpus, sets, places=range(2, 17), workers=2) == alone
 
 
 @pytest.mark.parametrize("content", [[], [None]])
