@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from benchbed.study.fits import CONFIDENCE, Curve, Floats, curve, t_quantile
+from benchbed.study.fits import CONFIDENCE, SAME, Curve, Floats, curve, t_quantile
 
 EXPONENTS = 96
 """Length of the grid of exponents."""
@@ -170,7 +170,7 @@ def saturating_of(data: Curve) -> SaturatingFit:
     best = int(np.argmin(left))
     law = _law(basis, best, float(scales[best]), float(level))
     free = len(within) - len(means) - 2
-    why_not = _why_no_interval(free, len(means))
+    why_not = _why_no_interval(free, len(means), float(left[best]))
     supported: tuple[Law, ...] = ()
     half = 0.0
     if not why_not:
@@ -194,10 +194,12 @@ def saturating_of(data: Curve) -> SaturatingFit:
     )
 
 
-def _why_no_interval(free: int, seeds: int) -> str | None:
+def _why_no_interval(free: int, seeds: int, left: float) -> str | None:
     if seeds < 2:
         return "no interval: one seed"
-    return None if free > 0 else "no interval: as many parameters as scores"
+    if free < 1:
+        return "no interval: as many parameters as scores"
+    return "no interval: the law leaves no noise" if left <= SAME**2 * free else None
 
 
 def _asymptote_interval(

@@ -131,6 +131,14 @@ def test_one_seed_has_a_law_and_no_interval():
     assert (fit.asymptote_low, fit.exponent_low, fit.band([100])) == (None, None, None)
 
 
+def test_scores_without_noise_give_no_interval_of_width_zero():
+    pictures, seeds = full_grid()
+    fit = fit_saturating(pictures, np.full(15, 0.1), seeds)
+    assert fit.law.predict([100.0]) == pytest.approx([0.1])
+    assert fit.method == "no interval: the law leaves no noise"
+    assert (fit.asymptote_low, fit.asymptote_high, fit.band([100])) == (None, None, None)
+
+
 def test_two_sizes_are_refused():
     with pytest.raises(ValueError, match="three or more"):
         fit_saturating([10, 100, 10, 100], [0.1, 0.2, 0.1, 0.3], [0, 0, 1, 1])
