@@ -54,12 +54,15 @@ def study(
 ) -> None:
     """Pretrain backbones on a grid of data and capacity, fine-tune them, and fit the laws."""
     from benchbed.specs.study import find_study
+
+    # before torch is loaded: a typo is told at once
+    spec = find_study(name)
+
     from benchbed.study.cells import RunOptions
     from benchbed.study.collect import check_corpora, find_cells
     from benchbed.study.execute import check_comparable, choose_crew, prepare_data
     from benchbed.study.pretrainer import planned
 
-    spec = find_study(name)
     plan = planned(spec)
     options = RunOptions(out or Path("studies") / spec.id, data_root, device, gpus, workers)
     check_comparable(plan, options)

@@ -34,6 +34,8 @@ class Ran:
 
     seconds: float
     headline: str
+    skipped: bool = False
+    """Whether it was there already, so that its seconds tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def _entry(finished: Finished, where: str) -> ledger.Entry:
     return ledger.Entry(
         key=cell.key,
         kind=ledger.kind_of(cell),
-        units=ledger.units_of(cell),
+        units=0 if finished.ran and finished.ran.skipped else ledger.units_of(cell),
         seconds=finished.ran.seconds if finished.ran else 0.0,
         where=where,
         error=finished.error,
@@ -197,15 +199,15 @@ def run_cell(cell: Cell, options: RunOptions) -> Ran:
     start = time.perf_counter()
     try:
         if isinstance(cell, Pretraining):
-            headline = pretrain_run(cell, options)
+            headline, skipped = pretrain_run(cell, options)
         else:
-            headline = _finetune(cell, options)
+            headline, skipped = _finetune(cell, options)
     except BenchbedError:
         raise
     except Exception as error:
         path = _keep_traceback(cell, options.out)
         raise RunFailedError(f"unexpected {type(error).__name__}: {error} ({path})") from error
-    return Ran(time.perf_counter() - start, headline)
+    return Ran(time.perf_counter() - start, headline, skipped)
 
 
 def _keep_traceback(cell: Cell, out: Path) -> Path:
@@ -215,7 +217,7 @@ def _keep_traceback(cell: Cell, out: Path) -> Path:
     return path
 
 
-def _finetune(cell: FineTuning, options: RunOptions) -> str:
+def _finetune(cell: FineTuning, options: RunOptions) -> tuple[str, bool]:
     from benchbed.evaluation import run_job
 
     backbone = cell.backbone
@@ -224,8 +226,9 @@ def _finetune(cell: FineTuning, options: RunOptions) -> str:
         if isinstance(backbone, Weights)
         else backbone.name
     )
-    record = run_job(job_of(name, cell.task, cell.seed, options)).record
-    return f"{record.primary_metric} {100 * record.primary_value:.1f}"
+    outcome = run_job(job_of(name, cell.task, cell.seed, options))
+    record = outcome.record
+    return f"{record.primary_metric} {100 * record.primary_value:.1f}", outcome.skipped
 
 
 def job_of(backbone: str, task: str, seed: int, options: RunOptions) -> Job:

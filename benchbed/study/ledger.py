@@ -21,6 +21,7 @@ class Entry:
     kind: str
     """Cells of one kind cost alike, for each of their units."""
     units: int
+    """0 where the cell was there already."""
     seconds: float
     """Wall-clock, with as many others beside it as ran then."""
     where: str

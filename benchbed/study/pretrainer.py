@@ -117,18 +117,19 @@ def pretrain_job(run: Pretraining, options: RunOptions) -> PretrainJob:
     )
 
 
-def pretrain_run(run: Pretraining, options: RunOptions) -> str:
+def pretrain_run(run: Pretraining, options: RunOptions) -> tuple[str, bool]:
     """Train one run to its end, or go on where an earlier call was stopped.
 
     Returns:
-        What came of it, in a few words.
+        What came of it, in a few words, and whether it was there already.
     """
     from benchbed.pretrain.run import pretrain
 
-    pretrain(pretrain_job(run, options))
-    card = read_run_folder(run.folder(options.out))
-    scores = card.pretraining.validation if card.pretraining else {}
-    return next((f"{name} {100 * value:.1f}" for name, value in scores.items()), "done")
+    outcome = pretrain(pretrain_job(run, options))
+    facts = outcome.card.pretraining
+    scores = {} if facts is None else facts.validation
+    headline = next((f"{name} {100 * value:.1f}" for name, value in scores.items()), "done")
+    return headline, outcome.skipped
 
 
 def start_of(run: Pretraining, out: Path) -> str | None:
