@@ -138,5 +138,7 @@ def _tell(report: "DuplicateReport", trained: "list[Trained]") -> None:
     for one in trained:
         state = card_state(report, one.pretraining, one.places)
         write_card_state(one.folder, state)
-        count = f" ({state.duplicates:,})" if state.duplicates else ""
-        typer.echo(f"{one.folder}: {state.state}{count}")
+        note = f" ({state.duplicates:,})" if state.duplicates else ""
+        if one.pretraining.started_from is not None:
+            note = " (what it went on from was not compared)"
+        typer.echo(f"{one.folder}: {state.state}{note}")
