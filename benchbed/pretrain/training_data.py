@@ -11,6 +11,7 @@ from benchbed.pretrain.corpus import Corpus, Taxonomy
 from benchbed.pretrain.job import PretrainJob
 from benchbed.pretrain.shard_stream import ShardStream
 from benchbed.pretrain.subsets import Holdout, SubsetSpec, choose
+from benchbed.pretrain.validation import SCORES_LIMIT, read_labels
 from benchbed.pretrain.views import held_out_view, training_view
 
 
@@ -43,8 +44,8 @@ def open_training_data(job: PretrainJob, corpus: Corpus | None = None) -> Traini
         corpus: used in place of the named one.
 
     Raises:
-        UsageError: an unknown source or class, a subset larger than the corpus, or a softmax loss
-            for pictures with several labels.
+        UsageError: an unknown source or class, a subset larger than the corpus, a softmax loss for
+            pictures with several labels, or more held-out scores than fit.
         DataError: the corpus cannot be read, or holds nothing to validate on.
     """
     if corpus is None:
@@ -61,11 +62,13 @@ def open_training_data(job: PretrainJob, corpus: Corpus | None = None) -> Traini
             f"{corpus.id}: no picture with one of the classes is held out of {len(corpus)}; raise"
             f" validation.share of recipe {job.recipe.id}"
         )
+    held_out = held_out_view(corpus, chosen)
+    _require_room(held_out, job)
     return TrainingData(
         corpus_id=corpus.id,
         fingerprint=corpus.fingerprint(),
         train=training_view(corpus, chosen),
-        held_out=held_out_view(corpus, chosen),
+        held_out=held_out,
         counts=chosen.counts,
         list_hash=chosen.list_hash,
     )
@@ -79,3 +82,14 @@ def _opened(job: PretrainJob) -> Corpus:
             " order; fetch the shards to a disk and give their pattern"
         )
     return opened
+
+
+def _require_room(held_out: Corpus, job: PretrainJob) -> None:
+    """Refuse what validation would refuse after hours of training."""
+    pictures = min(job.recipe.validation.most, len(held_out))
+    present = len(read_labels(held_out, range(pictures)).present())
+    if pictures * present * 4 > SCORES_LIMIT:
+        raise UsageError(
+            f"{pictures} held-out pictures x {present} classes are more scores than are held at"
+            f" once; set validation.most of recipe {job.recipe.id} to {SCORES_LIMIT // 4 // present}"
+        )

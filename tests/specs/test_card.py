@@ -5,7 +5,7 @@ import yaml
 
 from benchbed.errors import UsageError
 from benchbed.models.sources import build
-from benchbed.specs.card import card_files, load_card, random_twins
+from benchbed.specs.card import Contamination, card_files, load_card, random_twins
 
 CARD = {
     "id": "a-1.b", "arch": "timm:resnet18", "weights": "path", "file": "w.pth",
@@ -70,3 +70,17 @@ def test_a_card_whose_file_is_missing_says_which(tmp_path):
     with pytest.raises(Exception, match=r"w\.pth: cannot be read") as caught:
         build(str(write(tmp_path)))
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(("state", "count"), [("unknown", None), ("clean", 0), ("contaminated", 3)])
+def test_contamination_has_three_states(state, count):
+    assert Contamination(state=state, duplicates=count).duplicates == count
+
+
+@pytest.mark.parametrize(
+    ("state", "count"),
+    [("unknown", 0), ("clean", None), ("clean", 1), ("contaminated", 0), ("contaminated", None)],
+)
+def test_a_state_that_its_count_contradicts_is_refused(state, count):
+    with pytest.raises(ValueError, match="duplicates"):
+        Contamination(state=state, duplicates=count)
