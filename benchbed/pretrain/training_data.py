@@ -89,7 +89,8 @@ def _require_room(held_out: Corpus, job: PretrainJob) -> None:
     pictures = min(job.recipe.validation.most, len(held_out))
     present = len(read_labels(held_out, range(pictures)).present())
     if pictures * present * 4 > SCORES_LIMIT:
+        most = SCORES_LIMIT // 4 // present
         raise UsageError(
             f"{pictures} held-out pictures x {present} classes are more scores than are held at"
-            f" once; set validation.most of recipe {job.recipe.id} to {SCORES_LIMIT // 4 // present}"
+            f" once; set validation.most of recipe {job.recipe.id} to {most} or fewer"
         )
