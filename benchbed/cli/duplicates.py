@@ -127,7 +127,7 @@ class _Told:
 
 
 def _tell(report: "DuplicateReport", trained: "list[Trained]") -> None:
-    from benchbed.study.trained_pictures import card_state, write_card_state
+    from benchbed.study.trained_pictures import Scanned, card_state, write_card_state
 
     for name, found in report.tasks.items():
         copies = len(found.duplicates())
@@ -135,10 +135,11 @@ def _tell(report: "DuplicateReport", trained: "list[Trained]") -> None:
         typer.echo(line + (f" ({found.flat:,} without contrast)" if found.flat else ""))
     if report.corpus.unreadable:
         typer.echo(f"{report.corpus.unreadable:,} pictures of the corpus cannot be read")
+    scanned = [Scanned(one, report) for one in trained]
     for one in trained:
-        state = card_state(report, one.pretraining, one.places)
+        state = card_state(Scanned(one, report), scanned)
         write_card_state(one.folder, state)
         note = f" ({state.duplicates:,})" if state.duplicates else ""
-        if one.pretraining.started_from is not None:
+        if one.pretraining.started_from is not None and state.state == "unknown":
             note = " (what it went on from was not compared)"
         typer.echo(f"{one.folder}: {state.state}{note}")

@@ -28,6 +28,7 @@ from benchbed.study.evaluation_pictures import (
 from benchbed.study.near_duplicates import OnProgress, scan
 from benchbed.study.pretrainer import weights_folder
 from benchbed.study.trained_pictures import (
+    Scanned,
     Trained,
     card_state,
     places_of_all,
@@ -98,17 +99,19 @@ def scan_study(
     by_source: dict[str, list[Pretraining]] = {}
     for run, _ in ends(found):
         by_source.setdefault(run.source, []).append(run)
-    reports = {}
+    reports: dict[str, DuplicateReport] = {}
+    scanned: list[Scanned] = []
     for source, runs in by_source.items():
         corpus = _opened(runs[0].corpus)
         folders = [weights_folder(Weights(run, run.samples), found.out) for run in runs]
         trained = trained_on(folders, corpus, found.plan.study.recipe)
         path = found.out / FOLDER / f"{source}.json"
         reports[source] = _report(path, corpus, sets, trained, on_progress)
-        for one in trained:
-            state = card_state(reports[source], one.pretraining, one.places)
-            if state != one.pretraining.contamination:
-                write_card_state(one.folder, state)
+        scanned += [Scanned(one, reports[source]) for one in trained]
+    for one in scanned:
+        state = card_state(one, scanned)
+        if state != one.trained.pretraining.contamination:
+            write_card_state(one.trained.folder, state)
     return StudyScan(reports)
 
 

@@ -15,7 +15,13 @@ from benchbed.pretrain.subsets import Holdout, SubsetSpec, choose
 from benchbed.specs.card import Card, Pretraining
 from benchbed.specs.card import Contamination as CardState
 from benchbed.specs.pretraining import PretrainRecipe, find_recipe
-from benchbed.study.duplicate_report import DuplicateReport, combined, contamination, replace_text
+from benchbed.study.duplicate_report import (
+    Contamination,
+    DuplicateReport,
+    combined,
+    contamination,
+    replace_text,
+)
 
 Places = NDArray[np.int64]
 
@@ -25,6 +31,8 @@ class Trained:
     """One run, and the pictures of the corpus that it was trained on."""
 
     folder: Path
+    sha256: str
+    """Of its weights."""
     pretraining: Pretraining
     places: Places
     """Rising, each once."""
@@ -45,11 +53,11 @@ def trained_on(folders: Iterable[Path], corpus: Corpus, recipe: str | None = Non
     known: dict[tuple[str, str], Places] = {}
     found = []
     for folder in folders:
-        run = pretraining_of(folder)
+        run, sha256 = pretraining_of(folder), str(read_run_folder(folder).sha256)
         subset = (run.list_hash, run.corpus_fingerprint)
         if subset not in known:
             known[subset] = trained_places(run, corpus, followed)
-        found.append(Trained(folder, run, known[subset]))
+        found.append(Trained(folder, sha256, run, known[subset]))
     return found
 
 
@@ -113,28 +121,47 @@ def trained_places(
     return np.sort(chosen.indices)
 
 
-def card_state(report: DuplicateReport, run: Pretraining, places: Places) -> CardState:
-    """What a card may say after a scan: duplicates are counted over all tasks of the report.
+@dataclass(frozen=True)
+class Scanned:
+    """A run with the scan of its corpus."""
 
-    A picture of two tasks counts in both. Weights that went on from others are unknown here: the
-    scan has not seen what those were trained on.
+    trained: Trained
+    report: DuplicateReport
+
+
+def card_state(scanned: Scanned, others: Iterable[Scanned] = ()) -> CardState:
+    """What a card may say after scans: duplicates are counted over all tasks of the report.
+
+    A picture of two tasks counts in both, one that two corpora hold once.
+
+    Args:
+        scanned: the run of the card.
+        others: runs that it may have gone on from; where those are not among them, nobody knows.
     """
-    if run.started_from is not None:
-        return CardState(state="unknown")
-    states = [
-        contamination(
-            report,
-            corpus_fingerprint=run.corpus_fingerprint,
-            task=task,
-            data_fingerprint=found.fingerprint,
-            trained_on=places,
-        )
-        for task, found in report.tasks.items()
-    ]
-    if combined(states).state == "unknown":
-        return CardState(state="unknown")
-    count = sum(len(state.pictures) for state in states)
+    known = {one.trained.sha256: one for one in others}
+    stages: list[Scanned] = [scanned]
+    while (start := stages[-1].trained.pretraining.started_from) is not None:
+        if start.sha256 not in known:
+            return CardState(state="unknown")
+        # each set of weights once: a chain that bit its own tail would not end
+        stages.append(known.pop(start.sha256))
+    count = 0
+    for task, found in scanned.report.tasks.items():
+        state = combined([_task_state(stage, task, found.fingerprint) for stage in stages])
+        if state.state == "unknown":
+            return CardState(state="unknown")
+        count += len(state.pictures)
     return CardState(state="contaminated" if count else "clean", duplicates=count)
+
+
+def _task_state(stage: Scanned, task: str, data_fingerprint: str) -> Contamination:
+    return contamination(
+        stage.report,
+        corpus_fingerprint=stage.trained.pretraining.corpus_fingerprint,
+        task=task,
+        data_fingerprint=data_fingerprint,
+        trained_on=stage.trained.places.tolist(),
+    )
 
 
 def write_card_state(folder: Path, state: CardState) -> Card:

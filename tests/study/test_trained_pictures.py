@@ -22,6 +22,7 @@ from benchbed.study.duplicate_report import (
     TaskMatches,
 )
 from benchbed.study.trained_pictures import (
+    Scanned,
     card_state,
     places_of_all,
     pretraining_of,
@@ -62,7 +63,7 @@ def left_by(corpus, tmp_path):
             started_from=start, deviations=(), wall_clock_s=1.0, device_hours=0.1, restarts=0,
             device="cpu", software={}, validation={"mAP": 0.5},
         )  # fmt: skip
-        backbone = build("random:timm:test_resnet").backbone
+        backbone = build("random:timm:test_resnet", seed=len(name)).backbone
         write_run_folder(
             tmp_path / name, backbone, id="run", arch="timm:test_resnet", source="s",
             licence="l", pretraining=run,
@@ -141,18 +142,34 @@ def test_a_card_counts_duplicates_among_what_was_trained_on(corpus, left_by):
     (run,) = trained_on([folder], corpus)
     others = sorted(set(range(200)) - set(places))
     dirty = report_of(corpus, places[0], places[3], others[0])
-    state = card_state(dirty, run.pretraining, run.places)
+    state = card_state(Scanned(run, dirty))
     assert state == Contamination(state="contaminated", duplicates=2)
-    clean = card_state(report_of(corpus, *others[:3]), run.pretraining, run.places)
+    clean = card_state(Scanned(run, report_of(corpus, *others[:3])))
     assert clean == Contamination(state="clean", duplicates=0)
     part = report_of(corpus, parts=((0, places[-1]),))
-    assert card_state(part, run.pretraining, run.places).state == "unknown"
+    assert card_state(Scanned(run, part)).state == "unknown"
 
 
 def test_weights_that_went_on_from_others_are_unknown(corpus, left_by):
     folder, _ = left_by(start=StartedFrom(id="imagenet", sha256=None))
     (run,) = trained_on([folder], corpus)
-    assert card_state(report_of(corpus), run.pretraining, run.places).state == "unknown"
+    assert card_state(Scanned(run, report_of(corpus))).state == "unknown"
+
+
+def test_weights_that_went_on_from_scanned_ones_count_the_duplicates_of_both(corpus, left_by):
+    first, places = left_by("first", pictures=30)
+    start = StartedFrom(id="first", sha256=read_run_folder(first).sha256)
+    second, more = left_by("second", pictures=30, seed=1, start=start)
+    only_first, only_second = (
+        sorted(set(a) - set(b))[0] for a, b in ((places, more), (more, places))
+    )
+    both = sorted(set(places) & set(more))[0]
+    report = report_of(corpus, only_first, only_second, both)
+    runs = [Scanned(one, report) for one in trained_on([first, second], corpus)]
+    assert card_state(runs[0], runs).duplicates == 2
+    assert card_state(runs[1], runs).duplicates == 3
+    unscanned = Scanned(runs[0].trained, report_of(corpus, parts=((0, 1),)))
+    assert card_state(runs[1], [unscanned, runs[1]]).state == "unknown"
 
 
 def test_the_state_goes_into_the_card_and_nothing_else_changes(left_by):
