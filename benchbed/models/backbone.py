@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from benchbed.models.decay import no_decay_names
@@ -89,7 +88,17 @@ class Backbone(nn.Module):
         convention = self.convention
         if convention.order == "BGR":
             images = images.flip(1)
-        shape = (1, 3, 1, 1)
-        mean = torch.tensor(convention.mean, dtype=images.dtype, device=images.device).view(shape)
-        std = torch.tensor(convention.std, dtype=images.dtype, device=images.device).view(shape)
+        mean = _per_channel(convention.mean, images)
+        std = _per_channel(convention.std, images)
         return (images * convention.scale - mean) / std
+
+
+def _per_channel(values: tuple[float, float, float], images: Tensor) -> Tensor:
+    """One number a channel, (1, 3, 1, 1), written where the images are.
+
+    A tensor made from a list would be copied there, and the host would wait for a GPU each time.
+    """
+    made = images.new_empty((1, len(values), 1, 1))
+    for channel, value in enumerate(values):
+        made[:, channel].fill_(value)
+    return made
