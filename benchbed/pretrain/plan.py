@@ -120,6 +120,7 @@ def plan_pretraining(
         "seed": job.seed,
         "samples_total": samples,
         "started_from": begun,
+        "compiled": job.compile,
         "deviations": _deviations(job, samples, len(data.train), pictures_a_pass),
     }
     return PretrainPlan(

@@ -82,6 +82,8 @@ class Pretraining(Frozen):
     """Wall-clock hours x processes, summed over restarts."""
     restarts: Count
     device: str
+    compiled: bool = False
+    """Whether torch.compile made the kernels: other last bits, and other dropout from one seed."""
     software: dict[str, Any]
     """benchbed's commit and the versions of what it stands on, where these weights were written."""
     validation: dict[str, float]

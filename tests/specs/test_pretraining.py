@@ -7,7 +7,6 @@ from benchbed.models.architectures import is_architecture
 from benchbed.specs.card import card_files
 from benchbed.specs.pretraining import Decay, find_recipe, recipe_files
 
-
 RECIPE = """
 id: tiny
 version: 1
