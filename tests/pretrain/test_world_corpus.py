@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import os
 import pickle
@@ -54,8 +55,6 @@ def test_an_item_is_the_same_in_another_process(world):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     )
-    import hashlib
-
     here = hashlib.sha256(world.picture(31).tobytes() + world.labels(31).tobytes()).hexdigest()
     assert done.stdout.split() == [here, world.fingerprint()]
 
