@@ -127,7 +127,7 @@ def run_pieces(
     work: Callable[[T], R],
     processes: int,
     pool: Callable[[int], AbstractContextManager[Executor]] = worker_pool,
-) -> Iterator[Ended[T, R]]:
+) -> Generator[Ended[T, R], None, None]:
     """Run pieces side by side, each after those it needs; yields every piece once, as it ends.
 
     Of the pieces that can begin, the first in the given order does. A piece that raises, and those

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbed.errors import UsageError
+from benchbed.models.hub import resolve
+from benchbed.pretrain.start import LIBRARIES
 from benchbed.records.record import UNDEFINED, Record
 from benchbed.records.store import RECORDS, SUFFIX, read_record
 from benchbed.specs.card import card_files, load_card
@@ -88,13 +90,22 @@ def _record_key(
 
 
 def _existing_id(backbone: Existing) -> str:
-    """What its records call it: sha256 of its weights where its card gives one."""
+    """What its records call it: sha256 of its weights where its card gives one.
+
+    Raises:
+        UsageError: a library has no such weights.
+        CheckpointError: a library has no weights of this architecture.
+    """
     cards = card_files()
     if backbone.name in cards:
         card = load_card(cards[backbone.name])
         return card.sha256 or card.id
     found = left(Path(backbone.name))
-    return backbone.name if found is None else found.sha256
+    if found is not None:
+        return found.sha256
+    if backbone.name.startswith(LIBRARIES):
+        return resolve(backbone.name).name
+    return backbone.name
 
 
 def collect_points(

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -147,6 +147,9 @@ def execute(
         crew: who runs them.
         work: runs one cell, in a worker process; the real thing when None.
         pool: makes the executor; a pool of processes when None.
+
+    Raises:
+        UsageError: the study is running there already.
     """
     pieces = [
         Piece(cell.key, cell, needs) for cell, needs in in_order(found.plan)
@@ -158,10 +161,11 @@ def execute(
         crew.processes,
         pool or partial(worker_pool, gpu_shares=crew.gpu_shares),
     )
-    for ended in runs:
-        finished = _finished(ended)
-        ledger.append(options.out, _entry(finished, crew.where))
-        yield finished
+    with ledger.held(options.out), closing(runs):
+        for ended in runs:
+            finished = _finished(ended)
+            ledger.append(options.out, _entry(finished, crew.where))
+            yield finished
 
 
 def _finished(ended: Ended[Cell, Ran]) -> Finished:

@@ -1,13 +1,16 @@
 """The ledger of a study: one line for every cell that ended, with its seconds or its error."""
 
+import fcntl
 import json
+import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchbed.errors import RunFailedError
+from benchbed.errors import RunFailedError, UsageError
 from benchbed.study.cells import Cell, Pretraining
 
 LEDGER = "ledger.jsonl"
@@ -42,6 +45,38 @@ def kind_of(cell: Cell) -> str:
 def units_of(cell: Cell) -> int:
     """What the seconds of a cell grow with: samples seen by a pretraining run, else 1."""
     return cell.samples if isinstance(cell, Pretraining) else 1
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold a study's folder alone; the lock ends with the process.
+
+    Raises:
+        UsageError: another process runs the study there.
+        RunFailedError: the folder cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise RunFailedError(f"{out}: cannot be made ({error.strerror})") from error
+    try:
+        _lock(handle, out)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, out: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"{out}: a study is running there already; wait for it, or use another --out"
+        ) from error
+    except OSError:
+        # a network file system may know no locks: two studies there would only do work twice
+        return
 
 
 def append(out: Path, entry: Entry) -> None:

@@ -109,8 +109,8 @@ class FakeTrainer:
         if name in card_files():
             sha = load_card(card_files()[name]).sha256
         record = self.make_record(
-            backbone=name, task=protocol.id, value=value, seed=cell.seed, hash_=protocol.hash(),
-            version=protocol.version, sha=sha, **changed,
+            backbone=changed.pop("backbone", name), task=protocol.id, value=value,
+            seed=cell.seed, hash_=protocol.hash(), version=protocol.version, sha=sha, **changed,
         )  # fmt: skip
         mark = sha_of(cell.key)[:8]
         path = record_path(self.out, protocol.id, mark, protocol.hash(), cell.seed)

@@ -3,11 +3,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from benchbed.errors import UsageError
+from benchbed.models.hub import resolve
 from benchbed.records.store import record_path, write_record
 from benchbed.study.cells import RunOptions, Weights
 from benchbed.study.collect import check_corpora, collect_points, find_cells
 from benchbed.study.execute import Crew, execute
 from benchbed.study.facts import study_facts
+from benchbed.study.plan import CorpusSize, plan_study
 from benchbed.study.points import Setting
 
 GRID = """
@@ -80,6 +82,20 @@ def test_a_score_that_could_not_be_defined_is_left_out(plan, trainer):
     assert collect_points(found) == []
 
 
+def test_weights_of_a_library_are_known_by_their_full_name(plan_of, study_of, trainer, recipe):
+    study = study_of(GRID)
+    source = study.sources["imagenet"].model_copy(update={"backbone": "timm:resnet18"})
+    study = study.model_copy(update={"sources": {**study.sources, "imagenet": source}})
+    sweep = study.sweeps[0].model_copy(
+        update={"initialisation": ("imagenet",), "arch": ("timm:resnet18",)}
+    )
+    size = CorpusSize(20_000, 137, lambda: 19_600)
+    plan = plan_study(study.model_copy(update={"sweeps": (sweep,)}), recipe, lambda name: size)
+    cell = plan.finetunings[0]
+    trainer.leave_record(cell, backbone=resolve("timm:resnet18").name)
+    assert list(find_cells(plan, trainer.out).records) == [cell.key]
+
+
 def test_the_clean_score_goes_with_its_record(plan, finished):
     found = find_cells(plan, finished.out)
     points = collect_points(found, lambda path, record: 0.125 if record.seed else None)
@@ -116,7 +132,7 @@ def test_run_folders_that_were_made_otherwise_are_refused_by_name(plan, finished
 def test_a_study_does_not_go_on_with_runs_on_what_is_another_corpus_by_now(plan, finished):
     found = find_cells(plan, finished.out)
     check_corpora(found, lambda corpus: "b" * 64)
-    with pytest.raises(UsageError, match="world: is not what world-100-.* was trained on"):
+    with pytest.raises(UsageError, match=r"world: is not what world-100-.* was trained on"):
         check_corpora(found, lambda corpus: "9" * 64)
 
 

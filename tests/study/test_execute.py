@@ -74,6 +74,15 @@ def test_a_study_that_was_stopped_goes_on_with_what_is_missing(plan, run, traine
     assert done_then | set(trainer.calls) == {cell.key for cell in plan.cells()}
 
 
+def test_a_study_that_is_running_is_not_run_a_second_time_beside_itself(run):
+    first = run(processes=1)
+    next(first)
+    with pytest.raises(UsageError, match="a study is running there already"):
+        next(run())
+    first.close()
+    assert list(run())
+
+
 def test_one_failed_run_costs_only_what_needs_it_and_is_tried_again(plan, run, trainer):
     bad = next(r for r in plan.pretrainings if r.source == "photos" and r.seed == 1)
     trainer.fails = {bad.key: DataError("photos are gone")}
