@@ -21,7 +21,9 @@ def pretrain(
     corpus: Annotated[
         str,
         typer.Option(
-            "--corpus", help="A folder of class folders, tar shards (s-{000..099}.tar), or world."
+            "--corpus",
+            help="A folder of class folders, tar shards (s-{000..099}.tar; URLs and pipe: commands"
+            " are copied into the cache first), or world.",
         ),
     ],
     recipe: Annotated[

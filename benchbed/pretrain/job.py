@@ -16,7 +16,8 @@ class PretrainJob:
     """One pretraining run to do."""
 
     corpus: str
-    """A folder, shards, or `world[:OPTIONS]`, as `open_corpus` takes it."""
+    """A folder, shards, or `world[:OPTIONS]`, as `open_corpus` takes it; shards behind URLs and
+    commands are copied into the cache first."""
     recipe: PretrainRecipe
     arch: str | None = None
     """`timm:NAME` or `torchvision:NAME`; the recipe's where None, or that of `start_from`."""

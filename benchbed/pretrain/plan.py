@@ -91,7 +91,7 @@ def plan_pretraining(
     """
     job.check()
     recipe = job.recipe
-    data = open_training_data(job, corpus)
+    data = open_training_data(job, corpus, say)
     start = open_start(job, say)
     samples = recipe.total_samples(len(data.train), job.samples)
     begun = start.started_from

@@ -6,13 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbed.errors import DataError, UsageError
+from benchbed.models.loaded import Say, silent
 from benchbed.pretrain.corpora import open_corpus
 from benchbed.pretrain.corpus import Corpus, Taxonomy
+from benchbed.pretrain.fetched import fetch_shards
 from benchbed.pretrain.job import PretrainJob
 from benchbed.pretrain.shard_stream import ShardStream
 from benchbed.pretrain.subsets import Holdout, SubsetSpec, choose
 from benchbed.pretrain.validation import SCORES_LIMIT, read_labels
 from benchbed.pretrain.views import held_out_view, training_view
+from benchbed.world_cache import cache_folder
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,15 @@ class TrainingData:
         return self.train.taxonomy
 
 
-def open_training_data(job: PretrainJob, corpus: Corpus | None = None) -> TrainingData:
+def open_training_data(
+    job: PretrainJob, corpus: Corpus | None = None, say: Say = silent
+) -> TrainingData:
     """Open the job's corpus and choose what it trains and validates on.
 
     Args:
         job: names the corpus and the subset.
         corpus: used in place of the named one.
+        say: told what is fetched.
 
     Raises:
         UsageError: an unknown source or class, a subset larger than the corpus, a softmax loss for
@@ -49,7 +55,7 @@ def open_training_data(job: PretrainJob, corpus: Corpus | None = None) -> Traini
         DataError: the corpus cannot be read, or holds nothing to validate on.
     """
     if corpus is None:
-        corpus = _opened(job)
+        corpus = _opened(job, say)
     spec = SubsetSpec(job.pictures, job.fraction, job.classes, job.noise, job.seed)
     chosen = choose(corpus, spec, Holdout(job.recipe.validation.share))
     if job.recipe.loss == "softmax" and not chosen.single_label:
@@ -74,13 +80,10 @@ def open_training_data(job: PretrainJob, corpus: Corpus | None = None) -> Traini
     )
 
 
-def _opened(job: PretrainJob) -> Corpus:
+def _opened(job: PretrainJob, say: Say) -> Corpus:
     opened = open_corpus(job.corpus, classes=job.class_list, min_confidence=job.min_confidence)
     if isinstance(opened, ShardStream):
-        raise UsageError(
-            f"{job.corpus}: a stream has no pictures by number, and training draws them in random"
-            " order; fetch the shards to a disk and give their pattern"
-        )
+        return fetch_shards(opened, cache_folder() / "shards", say)
     return opened
 
 

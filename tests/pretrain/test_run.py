@@ -327,6 +327,18 @@ def test_all_that_moves_the_weights_makes_another_run(tmp_path, changes):
     assert plan_pretraining(job_of(tmp_path, **changes), corpus=flat).run != one.run
 
 
+def test_shards_behind_a_command_and_on_disk_make_the_same_run_and_train(tmp_path, shards):
+    names = {"class_list": shards / "classes.txt", "min_confidence": 0.5}
+    local = job_of(tmp_path, corpus=str(shards), **names)
+    behind = job_of(tmp_path, corpus=f"pipe:cat {shards}/s-{{000..002}}.tar", **names)
+    all_labels = replace(local, min_confidence=0.0)
+    assert plan_pretraining(behind).run == plan_pretraining(local).run
+    assert plan_pretraining(all_labels).run != plan_pretraining(local).run
+    outcome = pretrain(replace(behind, samples=8))
+    assert outcome.card.pretraining.corpus == "s"
+    assert pretrain(replace(local, samples=8)).skipped
+
+
 def test_where_a_run_executes_makes_no_other_run(tmp_path):
     one = plan_pretraining(job_of(tmp_path), corpus=Colours())
     elsewhere = job_of(tmp_path, workers=2, compile=True, snapshot_s=5.0)
