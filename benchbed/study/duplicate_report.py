@@ -29,9 +29,9 @@ class ScanSettings(Frozen):
     radius: Annotated[int, Field(ge=0, le=15)] = 10
     """Largest Hamming distance of two 64-bit hashes that are looked at further. Altered copies
     are at most 8 apart in the pictures that it was chosen on (benchmarks/near_duplicates.py)."""
-    min_detail: Annotated[float, Field(ge=0, le=1)] = 0.75
+    min_detail: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Least correlation of the aligned thumbnails' detail. It lies between altered copies (0.89 and
-    more) and different pictures (0.57 and less), in the pictures that it was chosen on."""
+    more) and different pictures (0.71 and less), in the pictures that it was chosen on."""
 
 
 class Match(Frozen):
