@@ -6,8 +6,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from benchbed.evaluation import evaluate as evaluate
+    from benchbed.pretrain.run import pretrain_backbone as pretrain_backbone
 
-__all__ = ["__version__", "evaluate"]
+__all__ = ["__version__", "evaluate", "pretrain_backbone"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from benchbed.evaluation import evaluate
 
         return evaluate
+    if name == "pretrain_backbone":
+        from benchbed.pretrain.run import pretrain_backbone
+
+        return pretrain_backbone
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

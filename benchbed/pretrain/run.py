@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ from benchbed.pretrain.training_data import TrainingData
 from benchbed.pretrain.validation import score_corpus
 from benchbed.records.provenance import device_facts
 from benchbed.specs.card import Card
-from benchbed.specs.pretraining import PretrainRecipe
+from benchbed.specs.pretraining import PretrainRecipe, find_recipe
 
 OnProgress = Callable[[Progress], None]
 
@@ -106,6 +107,20 @@ def pretrain(
     with seeded_torch(job.seed), _memory_told(job):
         card = _train(plan, device, on_progress, say)
     return PretrainOutcome(plan.folder, card, skipped=False)
+
+
+def pretrain_backbone(corpus: str, recipe: str, **asked: Any) -> PretrainOutcome:
+    """Python form of `benchbed pretrain`: `pretrain_backbone("world", "world-small", seed=1)`.
+
+    Args:
+        corpus: as `--corpus`.
+        recipe: id of a shipped recipe, or a YAML file.
+        asked: other fields of `PretrainJob`.
+
+    Raises:
+        BenchbedError: as `pretrain`.
+    """
+    return pretrain(PretrainJob(corpus=corpus, recipe=find_recipe(recipe), **asked))
 
 
 def _run_together(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import benchbed
 from benchbed.errors import CheckpointError, DataError, UsageError
 from benchbed.models.run_folder import read_run_folder
 from benchbed.models.sources import build
@@ -181,6 +182,13 @@ def test_a_run_that_is_done_is_not_done_again(whole):
     assert again.skipped
     assert again.card == whole.card
     assert again.lines()[0].startswith("  already done, skipped: ")
+
+
+def test_the_python_form_takes_a_recipe_by_name_and_the_jobs_fields(tmp_path):
+    with pytest.raises(UsageError, match="a subset of 900 items of world-1"):
+        benchbed.pretrain_backbone(
+            "world:pictures=60,cache=none", "world-small", pictures=900, out=tmp_path
+        )
 
 
 def test_a_folder_that_holds_another_run_is_refused(whole):
