@@ -196,7 +196,8 @@ def softplus_sums(flat: Tensor) -> list[Tensor]:
             for part in _chunks(flat)
         ]
     sums = []
-    whole = torch.empty(CPU_CHUNK, dtype=_wide(flat.dtype))
+    folds = 2**FOLDS
+    whole = torch.empty(min(CPU_CHUNK, -(-len(flat) // folds) * folds), dtype=_wide(flat.dtype))
     for part in _chunks(flat):
         used = whole[: len(part)]
         sums.append(used.copy_(part).clamp_min_(0).sum())
