@@ -20,6 +20,8 @@ def test_help_names_every_command_and_imports_no_torch(benchbed):
     assert done.returncode == 0
     for name in (
         "quickstart",
+        "pretrain",
+        "study",
         "eval",
         "inspect",
         "leaderboard",
