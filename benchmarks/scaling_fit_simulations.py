@@ -366,7 +366,8 @@ def verdict_part(simulations: int) -> None:
     ]
     cases += [(4, 3, 0.15, 0.01, noise, law) for noise in NOISES[1:] for law in (*LAWS,)[:3:2]]
     cases += [(5, 5, 0.15, 0.02, NOISES[1], law) for law in LAWS]
-    cases += [(4, 3, rise, 0.02, noise, "line") for rise in (0.0, -0.15) for noise in NOISES[:4]]
+    cases += [(4, 3, 0.0, 0.02, noise, "line") for noise in NOISES[:4]]
+    cases += [(4, 3, -0.15, 0.02, noise, "line") for noise in NOISES[:2]]
     for sizes, seeds, rise, sd, noise, law in cases:
         counts = verdicts(sizes, seeds, rise, sd, noise, LAWS[law], simulations, rng)
         text = f"{sizes} x {seeds}, {rise}, {sd} {noise.name}, {law}"
