@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchbed.engine import distributed
+from benchbed.engine.freezing import BATCH_NORMS
 from benchbed.engine.snapshots import snapshot_files
 from benchbed.models.cost import parameter_count
 from benchbed.models.loaded import Say, silent
@@ -121,7 +122,7 @@ def plan_pretraining(
         "samples_total": samples,
         "started_from": begun,
         "compiled": job.compile,
-        "deviations": _deviations(job, samples, len(data.train), pictures_a_pass),
+        "deviations": _deviations(job, start, samples, len(data.train), pictures_a_pass),
     }
     return PretrainPlan(
         job=job,
@@ -142,14 +143,15 @@ def _pictures_a_pass(job: PretrainJob) -> int:
 
 
 def _deviations(
-    job: PretrainJob, samples: int, pictures: int, pictures_a_pass: int
+    job: PretrainJob, start: Start, samples: int, pictures: int, pictures_a_pass: int
 ) -> tuple[str, ...]:
     recipe, found = job.recipe, []
     if samples != recipe.total_samples(pictures):
         found.append(f"{samples} samples in place of {recipe.total_samples(pictures)}")
+    has_batch_norms = any(isinstance(m, BATCH_NORMS) for m in start.backbone.trunk.modules())
     seen = pictures_a_pass
     if recipe.batch_norm == "sync" and not (job.device or "").startswith("cpu"):
         seen *= distributed.world_size()
-    if seen < recipe.batch_size:
+    if has_batch_norms and seen < recipe.batch_size:
         found.append(f"batch norms see {seen} pictures at once, not {recipe.batch_size}")
     return tuple(found)

@@ -65,7 +65,8 @@ class PretrainOutcome:
         """What the user sees of it."""
         found = self.card.pretraining
         scores = {} if found is None else found.validation
-        shown = [f"{name} {value:.4f}" for name, value in list(scores.items())[:3]]
+        fractions = {k: v for k, v in scores.items() if not k.endswith("_classes")}
+        shown = [f"{name} {value:.4f}" for name, value in list(fractions.items())[:4]]
         state = "already done, skipped" if self.skipped else "done"
         return [f"  {state}: {', '.join(shown)}", f"  backbone: {self.folder}"]
 

@@ -250,7 +250,7 @@ def test_two_processes_end_where_one_does(tmp_path):
     assert last["sigmoid"] == pytest.approx(losses_of(alone.folder)[-1]["sigmoid"], rel=1e-3)
     facts = both.card.pretraining
     assert facts.device_hours == pytest.approx(2 * facts.wall_clock_s / 3600, rel=1e-3)
-    assert facts.deviations == ("batch norms see 4 pictures at once, not 8",)
+    assert facts.deviations == ()
     assert any(line.startswith("  16 samples: map ") for line in said)
 
 
@@ -359,6 +359,15 @@ def test_other_samples_than_the_recipes_are_a_deviation_in_whole_batches(tmp_pat
     assert facts.samples_seen == 24
     assert facts.deviations == ("24 samples in place of 48",)
     assert list(checkpoint_folders(outcome.folder)) == [16]
+
+
+def test_batch_norms_that_see_less_than_the_batch_are_a_deviation_where_there_are_any(tmp_path):
+    def deviations(arch):
+        job = job_of(tmp_path, arch=arch, micro_batch=4)
+        return plan_pretraining(job, corpus=Colours()).facts.shared["deviations"]
+
+    assert deviations("timm:test_resnet") == ("batch norms see 4 pictures at once, not 8",)
+    assert deviations("timm:test_vit") == ()
 
 
 def test_plan_says_in_80_columns_what_will_be_done_and_how_far_it_is(tmp_path, whole):
