@@ -92,7 +92,7 @@ class Keeper:
             module.training = training
         return time.perf_counter() - start
 
-    def keep_state(self, step: int, exchange: bool, log: dict[str, Any]) -> None:
+    def keep_state(self, step: int, exchange: bool, log: dict[str, Any], last: bool) -> None:
         """Write a snapshot where one is due or a signal arrived, then deliver the signal.
 
         Args:
@@ -100,13 +100,14 @@ class Keeper:
             exchange: whether several processes agree now on what to do: it makes them wait for
                 each other.
             log: what the run's log goes on from.
+            last: whether training ends here; what follows may be interrupted, too.
         """
         snapshots = self._keeping.snapshots
         several = distributed.world_size() > 1
         if snapshots is None or (several and not exchange):
             return
         # the first process's clock decides; a signal may have reached only some
-        due = snapshots.is_due(step, self._since) and distributed.rank() == 0
+        due = (last or snapshots.is_due(step, self._since)) and distributed.rank() == 0
         wanted = distributed.largest(2 * self._interrupts.arrived or int(due))
         if wanted:
             content = self._parts.capture() | {"log": log}

@@ -131,7 +131,7 @@ def train(
                 lr = max(group["lr"] for group in parts.optimiser.param_groups)
                 on_progress(log.report(step + 1, distributed.summed(losses), lr))
             log.leave_out(keeper.keep_weights(step + 1, best))
-            keeper.keep_state(step + 1, told, log.state)
+            keeper.keep_state(step + 1, told, log.state, last=step + 1 == schedule.steps)
         seconds = log.seconds()
     distributed.share_buffers(best)
     return Trained(best, schedule.steps, seconds, log.images_per_s(schedule.steps), log.rows)

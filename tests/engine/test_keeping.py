@@ -100,6 +100,13 @@ def test_a_finished_run_asked_for_again_gives_its_weights_without_a_step(trained
     assert_same(trained(keeping, stop=1), whole)
 
 
+def test_what_comes_after_training_can_be_interrupted_without_training_again(trained, tmp_path):
+    keeping = Keeping(Snapshots(tmp_path, "a run", every_s=None))
+    whole = trained(keeping)
+    assert [int(path.name[5:14]) for path in snapshot_files(tmp_path)] == [6]
+    assert_same(trained(keeping, stop=6), whole)
+
+
 def test_without_a_restored_random_state_the_weights_would_differ(trained, tmp_path):
     whole = trained()
     keeping = every_step(tmp_path)
