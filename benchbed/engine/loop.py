@@ -1,7 +1,6 @@
 """The training loop that serves every task."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -19,6 +18,8 @@ from benchbed.engine.freezing import freeze, set_train_mode, synchronise
 from benchbed.engine.interrupts import held_back
 from benchbed.engine.keeping import Keeper, Keeping, Parts
 from benchbed.engine.optimiser import build_optimiser, parameter_groups
+from benchbed.engine.progress import Progress as Progress
+from benchbed.engine.progress import RunLog
 from benchbed.engine.schedule import ResolvedSchedule, resolve_schedule
 from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.models.backbone import Backbone
@@ -29,19 +30,6 @@ CUDA_REPORT_INTERVAL = 20
 
 
 NOTHING_KEPT = Keeping()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One report of a run under way."""
-
-    step: int
-    """Steps done, 1 … steps."""
-    steps: int
-    losses: dict[str, float]
-    lr: float
-    images_per_s: float
-    eta_s: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +99,7 @@ def train(
         called = model
         if start < schedule.steps:
             called, micro_batches = _together(run, training, micro_batches, device, seed)
-        log = _Log(training.batch_size, schedule.steps)
+        log = RunLog(training.batch_size, schedule.steps)
         if start:
             parts.restore(_same_start(content, start))
             log.go_on(start, _same_start(content, start)["log"])
@@ -315,51 +303,3 @@ def _update(model: nn.Module, optimiser: torch.optim.Optimizer, training: Traini
         nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), clip)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-
-
-class _Log:
-    """Timing and losses of one run."""
-
-    def __init__(self, batch_size: int, steps: int) -> None:
-        self._batch_size, self._steps = batch_size, steps
-        self._start = time.perf_counter()
-        self._first_step = 0
-        self._seconds_before = 0.0
-        self.rows: list[dict[str, float]] = []
-
-    def go_on(self, step: int, state: dict[str, Any]) -> None:
-        """Take up the log of a run that was interrupted after `step`."""
-        self._first_step, self._seconds_before = step, state["seconds"]
-        self.rows = list(state["rows"])
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What `go_on` needs."""
-        return {"rows": self.rows, "seconds": self.seconds()}
-
-    def leave_out(self, seconds: float) -> None:
-        """Do not count what was no training."""
-        self._start += seconds
-
-    def seconds(self) -> float:
-        """Of training, those before an interruption included."""
-        return self._seconds_before + self._seconds_now()
-
-    def _seconds_now(self) -> float:
-        return time.perf_counter() - self._start
-
-    def images_per_s(self, step: int) -> float:
-        done = step - self._first_step
-        return done * self._batch_size / max(self._seconds_now(), 1e-9)
-
-    def report(self, step: int, losses: dict[str, Tensor], lr: float) -> Progress:
-        values = {name: loss.item() for name, loss in losses.items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise RunFailedError(
-                f"{', '.join(bad)} became {values[bad[0]]} at step {step} of {self._steps}"
-                f" (lr {lr:g}): the run diverged; no record written"
-            )
-        self.rows.append({"step": step, **values})
-        eta = self._seconds_now() / (step - self._first_step) * (self._steps - step)
-        return Progress(step, self._steps, values, lr, self.images_per_s(step), eta)
