@@ -1,0 +1,1 @@
+"""Scores of any resample of the evaluation pictures, from what is kept beside a record."""
