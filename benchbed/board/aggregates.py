@@ -41,6 +41,8 @@ def win_rates(scores: Scores) -> NDArray[np.float64]:
 
 def kendall_tau(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
     """Kendall's tau-b of two aggregates, 1 = same order; None where one of them ties all."""
+    if len(a) < 2:
+        return None
     tau = float(stats.kendalltau(a, b).statistic)
     return None if np.isnan(tau) else tau
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from benchbed.board.comparable import Column
 from benchbed.board.notation import cell_text, decimals_for, percent, place_text, rank_text
+from benchbed.board.order_section import (
+    EXPLAINED,
+    HEADS,
+    alone_sentence,
+    order_rows,
+    tau_sentence,
+)
 from benchbed.board.ranking import Board, Leaderboard, Row, TransferGap
+from benchbed.board.standing import BoardStanding, TaskStanding, board_standing
 
 TEXT_HEADS = {"backbone", "task", "entry"}
 """Columns of words, set flush left; the others hold numbers."""
@@ -60,9 +68,31 @@ def _board(board: Board, *, is_only: bool) -> list[str]:
             "",
         ]
         lines += _unranked(board)
+    standing = board_standing(board)
     for column in board.columns:
-        lines += _task(board, column)
+        lines += _task(board, column, standing.tasks.get(column, {}))
+    if not board.is_apart:
+        lines += _order(standing)
     return lines
+
+
+def _order(standing: BoardStanding) -> list[str]:
+    """Nothing for fewer than two ranked backbones."""
+    if len(standing.rows) < 2:
+        return []
+    rows = [[str(row.place), _escape(row.backbone), *cells] for row, cells in order_rows(standing)]
+    alone = alone_sentence(standing)
+    return [
+        "### How sure is the order?",
+        "",
+        EXPLAINED,
+        "",
+        *_table(["#", "backbone", *HEADS], rows),
+        "",
+        tau_sentence(standing),
+        "",
+        *([_escape(alone), ""] if alone else []),
+    ]
 
 
 def _board_title(board: Board) -> str:
@@ -123,14 +153,14 @@ def _unranked(board: Board) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _task(board: Board, column: Column) -> list[str]:
+def _task(board: Board, column: Column, standing: dict[str, TaskStanding]) -> list[str]:
     decimals = _decimals(board, column)
     held = [row for row in board.rows if column in row.cells]
     shown = sorted(held, key=lambda row: (row.ranks.get(column, math.inf), row.backbone))
     rows = []
     for row in shown:
         cell = row.cells[column]
-        half = cell.half_interval
+        half, own = cell.half_interval, standing.get(row.backbone)
         rows.append(
             [
                 rank_text(row.ranks.get(column)),
@@ -139,9 +169,12 @@ def _task(board: Board, column: Column) -> list[str]:
                 "–" if half is None else f"± {percent(half, decimals)}",
                 f"{percent(min(cell.values), decimals)} … {percent(max(cell.values), decimals)}",
                 str(len(cell.seeds)),
+                "–" if own is None or own.interval is None else own.interval.text,
+                "–" if own is None or own.group is None else own.group.text,
             ]
         )
-    heads = ["rank", "backbone", f"{column.metric} (%)", "95 % interval", "range", "seeds"]
+    measured = ["95 % interval", "range", "seeds", "95 % ranks", "tie group"]
+    heads = ["rank", "backbone", f"{column.metric} (%)", *measured]
     return [f"### {column.identity}: {column.metric}", "", *_table(heads, rows), ""]
 
 
@@ -195,8 +228,10 @@ def _notes(leaderboard: Leaderboard) -> list[str]:
     boards = leaderboard.boards
     cells = [cell for b in boards for row in b.rows for cell in row.cells.values()]
     notes = [
-        "Intervals are Student-t intervals of the mean over seeds; they say nothing about other"
-        " evaluation pictures.",
+        "Intervals are Student-t intervals of the mean over seeds; they, tie groups and ranks say"
+        " nothing about other evaluation pictures. `benchbed compare A B` resamples those too.",
+        "Tie groups (`1-3`: no place from 1 to 3 is ruled out) hold with 95 % confidence for all"
+        " backbones of one table at once; 95 % ranks for one backbone by itself.",
         "Ranks are among backbones with a record of every task of the board; equal means share"
         " the average rank.",
     ]

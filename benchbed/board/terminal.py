@@ -9,7 +9,9 @@ from rich.text import Text
 
 from benchbed.board.markdown import verdict
 from benchbed.board.notation import cell_text, decimals_for, percent, rank_text
+from benchbed.board.order_section import alone_sentence, order_view, tau_sentence
 from benchbed.board.ranking import Board, Leaderboard, TransferGap
+from benchbed.board.standing import board_standing
 
 SHORT = {"imagenet-cls": "cls", "voc-seg": "seg", "coco-pose": "pose"}
 """Column heads that leave room for numbers; other tasks keep their id."""
@@ -20,7 +22,9 @@ NAME_WIDTH = 20
 
 def leaderboard_view(leaderboard: Leaderboard) -> RenderableType:
     """Renderable of every board, its unranked rows and the records that were left out."""
-    lines: list[RenderableType] = [_board(board) for board in leaderboard.boards]
+    lines: list[RenderableType] = []
+    for board in leaderboard.boards:
+        lines += [_board(board), *_order(board)]
     if not lines:
         lines.append(Text("No rankable records."))
     for board in leaderboard.boards:
@@ -53,6 +57,15 @@ def gaps_view(gaps: Sequence[TransferGap]) -> RenderableType:
             verdict(gap),
         )
     return table
+
+
+def _order(board: Board) -> list[RenderableType]:
+    standing = board_standing(board)
+    if board.is_apart or len(standing.rows) < 2:
+        return []
+    alone = alone_sentence(standing)
+    texts = [tau_sentence(standing), *([alone] if alone else [])]
+    return [order_view(standing, NAME_WIDTH), *map(Text, texts)]
 
 
 def _board(board: Board) -> RenderableType:
