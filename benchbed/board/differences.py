@@ -29,7 +29,8 @@ CONFIDENCE = 0.95
 FEWEST_SHARED = 3
 """Seeds that two backbones must share to be paired when they do not have the same seeds."""
 
-SMALLEST_P = 1e-300
+SMALLEST_P = 1e-12
+"""Smaller ones are given as this: quantiles further out are not exact."""
 
 
 @dataclass(frozen=True)
