@@ -11,6 +11,7 @@ import typer
 from benchbed import __version__
 from benchbed.cli import (
     backbones,
+    compare,
     data,
     doctor,
     eval,
@@ -19,7 +20,9 @@ from benchbed.cli import (
     pretrain,
     quickstart,
     study,
+    submit,
     tasks,
+    verify,
 )
 from benchbed.errors import BenchbedError
 
@@ -40,7 +43,9 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("eval")(eval.evaluate)
 app.command("inspect")(inspect.inspect)
 app.command("study")(study.study)
-app.command("leaderboard")(leaderboard.leaderboard)
+app.add_typer(submit.leaderboard_group(leaderboard.leaderboard), name="leaderboard")
+app.command("compare")(compare.compare)
+app.command("verify")(verify.verify)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")

@@ -63,6 +63,25 @@ def commit_and_dirty(source_tree: Path) -> tuple[str | None, bool | None]:
     return commit, None if changes is None else bool(changes)
 
 
+def has_commit(source_tree: Path, commit: str) -> bool:
+    """Whether the checkout that holds benchbed has a commit in its history."""
+    return _git(source_tree, "cat-file", "-e", f"{commit}^{{commit}}") is not None
+
+
+def file_at(source_tree: Path, commit: str, path: str) -> str | None:
+    """Text of a file of the checkout as it was at a commit; None where it is not to be had.
+
+    Args:
+        source_tree: the checkout.
+        commit: 40 hex digits.
+        path: from the checkout's root.
+    """
+    if len(commit) != 40 or set(commit) - set("0123456789abcdef"):
+        # what is no hash could be an option
+        return None
+    return _git(source_tree, "show", f"{commit}:{path}")
+
+
 def device_facts(device: torch.device) -> Device:
     """Name and size of the device a run executes on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

@@ -129,6 +129,9 @@ class Record(Frozen):
     started: str
     """ISO 8601, UTC."""
     ended: str
+    files: dict[str, Sha256] = Field(default_factory=dict)
+    """sha256 of the files beside the record: `detail`, `predictions`, and `weights` where they were
+    kept; empty in records that were written before it was noted."""
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from benchbed.records.record import SCHEMA_VERSION, Record
 
 RECORDS = "records"
 SUFFIX = ".record.json"
+
+WriteFile = Callable[[Path], None]
+"""Writes a file of its own making to a path."""
 
 LONGEST_SLUG = 120
 """Characters of a backbone's name in a file name; file systems allow 255 for the whole."""
@@ -42,15 +45,36 @@ def detail_path(path: Path, kind: str) -> Path:
     return path.with_name(path.name.removesuffix(SUFFIX) + f".{kind}.json.gz")
 
 
+def weights_path(path: Path) -> Path:
+    """Fine-tuned weights beside a record, where they were kept."""
+    return path.with_name(path.name.removesuffix(SUFFIX) + ".weights.safetensors")
+
+
+def file_beside(path: Path, kind: str) -> Path:
+    """The file of a kind that a record's `files` names: `detail`, `predictions` or `weights`."""
+    return weights_path(path) if kind == "weights" else detail_path(path, kind)
+
+
 def write_record(
     path: Path,
     record: Record,
     detail: list[dict[str, Any]],
     predictions: list[dict[str, Any]],
-) -> None:
+    weights: WriteFile | None = None,
+) -> Record:
     """Write detail and predictions, then the record: a record on disk is a finished run.
 
-    Of several processes that write one record at once, the first one's three files are kept.
+    Of several processes that write one record at once, the first one's files are kept.
+
+    Args:
+        path: where the record goes.
+        record: without `files`, which are filled in.
+        detail: JSON rows.
+        predictions: JSON rows.
+        weights: writes the fine-tuned weights, where they are kept.
+
+    Returns:
+        The record as it is on disk, with the sha256 of each file beside it.
 
     Raises:
         UsageError: the record is there already; records are never overwritten.
@@ -58,17 +82,22 @@ def write_record(
     """
     if path.exists():
         raise _exists(path)
-    contents = {
-        detail_path(path, kind): _compressed(rows, detail_path(path, kind))
+    contents: dict[str, bytes | WriteFile] = {
+        kind: _compressed(rows, detail_path(path, kind))
         for kind, rows in (("detail", detail), ("predictions", predictions))
     }
-    contents[path] = (_json(record.model_dump(mode="json"), path, indent=1) + "\n").encode()
+    if weights is not None:
+        contents["weights"] = weights
     staged: dict[Path, Path] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for target, content in contents.items():
-            staged[target] = _stage(target, content)
-        with _locked(path.parent):
+        files = {}
+        for kind, content in contents.items():
+            temporary = staged[file_beside(path, kind)] = _stage(file_beside(path, kind), content)
+            files[kind] = file_sha256(temporary)
+        stored = record.model_copy(update={"files": files})
+        staged[path] = _stage(path, record_bytes(stored, path))
+        with locked(path.parent):
             _publish(path, staged)
     except FileExistsError as error:
         raise _exists(path) from error
@@ -76,6 +105,43 @@ def write_record(
         raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+    return stored
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file's bytes, as `sha256sum` prints it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_bytes(record: Record, path: Path) -> bytes:
+    """What a record's file holds."""
+    return (_json(record.model_dump(mode="json"), path, indent=1) + "\n").encode()
+
+
+def publish_copy(path: Path, content: bytes) -> None:
+    """Put the bytes of a record in place, whole or not at all; to be called while `locked`.
+
+    Raises:
+        UsageError: a file is there already.
+        RunFailedError: the disk refuses it.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _stage(path, content)
+        _publish(path, {path: temporary})
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
@@ -137,6 +203,24 @@ def read_all(root: Path) -> list[Record]:
     return [read_record(path) for path in sorted(root.rglob(f"*{SUFFIX}"))]
 
 
+def record_files(named: Sequence[Path]) -> list[Path]:
+    """Record files by name: files as they are, and all records inside folders; each once.
+
+    Raises:
+        UsageError: a folder without a record, or a file with another ending.
+    """
+    found: dict[Path, Path] = {}
+    for path in named:
+        inside = sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not inside:
+            raise UsageError(f"{path}: holds no record; a record's name ends in {SUFFIX}")
+        for file in inside:
+            if not file.name.endswith(SUFFIX):
+                raise UsageError(f"{file}: a record's name ends in {SUFFIX}")
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
 def _exists(path: Path) -> UsageError:
     return UsageError(f"{path}: exists already; records are never overwritten")
 
@@ -156,14 +240,19 @@ def _compressed(rows: list[dict[str, Any]], path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _stage(target: Path, content: bytes) -> Path:
+def _stage(target: Path, content: bytes | WriteFile) -> Path:
     """Write to a hidden file beside the target, down to the disk."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
+        if not isinstance(content, bytes):
+            content(temporary)
+        # a writer of its own may have put another file under the name
+        with temporary.open("r+b") as stream:
+            if isinstance(content, bytes):
+                stream.write(content)
+                stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
     except BaseException:
@@ -173,7 +262,7 @@ def _stage(target: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[int]:
+def locked(folder: Path) -> Iterator[int]:
     """Hold the folder alone; the lock ends with the process, so nothing is left to clear.
 
     A network file system may refuse the lock. The record itself is safe there too, as making a

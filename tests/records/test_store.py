@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -9,10 +10,13 @@ from pydantic import ValidationError
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.records.store import (
     detail_path,
+    file_beside,
     find_record,
+    publish_copy,
     read_all,
     read_record,
     read_rows,
+    record_bytes,
     record_path,
     write_record,
 )
@@ -34,8 +38,9 @@ def path(tmp_path):
 
 def test_a_record_reads_back_as_it_was_at_full_precision(make_record, path):
     record = make_record(value=0.1 + 0.2)
-    write_record(path, record, [{"x": 1}], [{"y": 0.1}])
-    assert read_record(path) == record
+    stored = write_record(path, record, [{"x": 1}], [{"y": 0.1}])
+    assert read_record(path) == stored
+    assert stored.model_copy(update={"files": {}}) == record
     assert read_record(path).metrics["top1"] == 0.1 + 0.2
     assert read_rows(path, "detail") == [{"x": 1}]
     assert read_rows(path, "predictions") == [{"y": 0.1}]
@@ -131,8 +136,41 @@ def test_a_name_longer_than_a_file_name_has_a_file(make_record, tmp_path):
     long = ["x" * 400 + end for end in "ab"]
     paths = [record_path(tmp_path, "cls", name, "1" * 64, 0, "limited") for name in long]
     assert paths[0] != paths[1]
-    write_record(paths[0], make_record(), [], [])
-    assert read_record(paths[0]) == make_record()
+    stored = write_record(paths[0], make_record(), [], [])
+    assert read_record(paths[0]) == stored
+
+
+def test_a_record_carries_the_hashes_of_what_lies_beside_it(make_record, path):
+    def weights(at):
+        at.write_bytes(b"weights")
+
+    stored = write_record(path, make_record(), [{"x": 1}], [{"y": 2}], weights)
+    found = {
+        kind: hashlib.sha256(file_beside(path, kind).read_bytes()).hexdigest()
+        for kind in ("detail", "predictions", "weights")
+    }
+    assert read_record(path).files == stored.files == found
+    assert len(list(path.parent.iterdir())) == 4
+
+
+def test_weights_that_cannot_be_written_leave_nothing(make_record, path):
+    def weights(at):
+        at.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunFailedError, match="No space left"):
+        write_record(path, make_record(), [], [], weights)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_copy_is_published_whole_and_never_over_another(make_record, path):
+    content = record_bytes(make_record(), path)
+    publish_copy(path, content)
+    assert read_record(path) == make_record()
+    with pytest.raises(UsageError, match="never overwritten"):
+        publish_copy(path, record_bytes(make_record(value=0.9), path))
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_misnamed_file_among_records_is_named(make_record, tmp_path):
