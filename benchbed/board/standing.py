@@ -125,7 +125,7 @@ def compare_all(
     variance = parts.sum(axis=1)[:, None] + parts.sum(axis=1)[None]
     squares = own_squares[:, None] + own_squares[None]
     p_values = np.ones_like(variance)
-    told = (variance > 0) & ~(alone[:, None] | alone[None])
+    told = np.asarray((variance > 0) & ~(alone[:, None] | alone[None]))
     freedom = variance[told] ** 2 / squares[told]
     ratio = np.abs(estimates[told]) * tasks / np.sqrt(variance[told])
     p_values[told] = 2 * stats.t.sf(ratio, freedom)

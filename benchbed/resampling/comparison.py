@@ -15,7 +15,6 @@ from benchbed.board.multiplicity import LEVEL, holm
 from benchbed.errors import DataError, UsageError, nearest_name_hint
 from benchbed.records.record import Record
 from benchbed.records.store import SUFFIX, detail_path, read_all, read_record
-from benchbed.resampling.picture_scores import picture_scores
 
 CANNOT_TELL = "cannot tell"
 
@@ -183,14 +182,15 @@ def _over_pictures(
     runs: Sequence[Record], paths: Mapping[str, Path], data_root: Path | None, resamples: int
 ) -> tuple[NDArray[np.float64], int]:
     """Covariance of the runs' scores over pictures, and how many pictures there are."""
-    read = []
     for record in runs:
-        path = paths.get(_content(record))
-        if path is None:
+        if _content(record) not in paths:
             raise UsageError(
                 f"no rows are kept beside the record of {record.backbone.id}, seed {record.seed}"
             )
-        read.append(picture_scores(path, record, data_root))
+    # brings torch along, which takes seconds that no refusal should take
+    from benchbed.resampling.picture_scores import picture_scores
+
+    read = [picture_scores(paths[_content(record)], record, data_root) for record in runs]
     names = read[0].pictures
     if any(own.pictures != names for own in read):
         raise UsageError("the runs scored different pictures")

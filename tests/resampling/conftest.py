@@ -1,6 +1,7 @@
 """Records of mediocre models on the miniature world's five tasks, and backbones to compare."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,14 @@ def _pose(world, protocol, seed, noise, monkeypatch):
 FAMILIES = {"classification": _cls, "segmentation": _seg, "detection": _det, "pose": _pose}
 
 
+@cache
+def scored_once(task, world, seed, noise):
+    """Evaluation and facts of the data, through the family's own scoring."""
+    protocol = find_protocol(task)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return FAMILIES[protocol.kind](world, protocol, seed, noise, monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def world() -> Path:
     return cached_world(1)
@@ -119,8 +128,7 @@ def scored_run(make_record, world, tmp_path) -> Callable[..., tuple[Path, Record
 
     def make(task, backbone="a", seed=0, noise=3.0, root=tmp_path, **facts):
         protocol = find_protocol(task)
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            scored, found = FAMILIES[protocol.kind](world, protocol, seed, noise, monkeypatch)
+        scored, found = scored_once(task, world, seed, noise)
         content = protocol.model_dump(mode="json", exclude_none=True)
         plain = make_record(
             backbone, task=task, seed=seed, content=content, hash_=protocol.hash(),
