@@ -183,7 +183,7 @@ def _scores(name: str, boards: Iterable[Ranked]) -> Iterable[BoardScores]:
             yield BoardScores(
                 board_title(board),
                 tuple(_score(board, row, c, standing) for c in board.columns if c in row.cells),
-                () if own is None else order_row(own),
+                () if own is None else order_row(own, standing),
                 f"Unranked: no record of {missing}." if missing else "",
             )
 

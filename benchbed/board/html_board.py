@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchbed.board.comparable import Column
 from benchbed.board.html_figures import Choice, cost_figure, data_figure
 from benchbed.board.html_table import Head, Line, table_heads, table_lines
-from benchbed.board.notation import rank_text
+from benchbed.board.notation import place_text, rank_text
 from benchbed.board.ranking import Board
 from benchbed.board.standing import BoardStanding, Standing, percent_text
 from benchbed.records.record import Record
@@ -73,20 +73,21 @@ def board_view(
         lines=lines,
         costs=cost_figure(board, lines, members),
         data=data_figure(board, lines, members),
-        order=tuple(order_row(row) for row in standing.rows),
+        order=tuple(order_row(row, standing) for row in standing.rows),
         taus=tuple(
-            (f"{a} and {b}", "–" if tau is None else f"{tau:.2f}")
+            (f"{a} and {b}", f"{tau:.2f}")
             for (a, b), tau in standing.taus.items()
+            if tau is not None
         ),
     )
 
 
-def order_row(row: Standing) -> tuple[str, ...]:
+def order_row(row: Standing, standing: BoardStanding) -> tuple[str, ...]:
     """Cells of one backbone, under `ORDER_HEADS`."""
     best, worst = row.without_a_task
     return (
         row.backbone,
-        str(row.place),
+        place_text(row.mean_rank, [other.mean_rank for other in standing.rows]),
         "1 seed" if row.group is None else row.group.text,
         "1 seed" if row.interval is None else row.interval.text,
         rank_text(row.mean_rank),

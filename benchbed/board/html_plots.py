@@ -9,11 +9,12 @@ from benchbed.board.html_numbers import compact
 WIDTH, HEIGHT = 340.0, 250.0
 """Of a panel in its own units; it is scaled to the page."""
 
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 332.0, 12.0, 204.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 332.0, 12.0, 204.0
 """Edges of the plotting area."""
 
-STRIP = 46.0
-"""Width of the strips beside the axis, for what has no place on a logarithmic one."""
+STRIP, STRIP_MORE, STRIP_MOST = 46.0, 7.0, 110.0
+"""Width of the strips beside the axis, for what has no place on a logarithmic one: of one mark,
+more for each further one, and at most."""
 
 LABEL_WIDTH, LABEL_HEIGHT = 15.0, 11.0
 """Of a two-digit label, in panel units."""
@@ -63,6 +64,21 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """A part of the width for marks that have no place on the axis."""
+
+    name: str
+    left: float
+    right: float
+    members: tuple[Datum, ...]
+
+    def place(self, datum: Datum) -> float:
+        """Side by side in the order of their numbers, so that whiskers can be told apart."""
+        share = (self.members.index(datum) + 1) / (len(self.members) + 1)
+        return self.left + share * (self.right - self.left)
+
+
+@dataclass(frozen=True)
 class Panel:
     """One scatter plot."""
 
@@ -72,12 +88,8 @@ class Panel:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     marks: tuple[Mark, ...]
-    strips: tuple[Tick, ...]
-    """Names of the strips beside the axis, at their centres."""
-    walls: tuple[float, ...]
-    """Where the strips are cut off."""
-    axis: tuple[float, float]
-    """Ends of the plain horizontal axis; equal where nothing lies on it."""
+    strips: tuple[Strip, ...]
+    """Beside the axis."""
     description: str
 
 
@@ -95,14 +107,17 @@ def make_panel(
         unknown: name of the strip for x = None.
     """
     values = [datum.x for datum in data if datum.x]
-    left, right, strips, walls = _strips(data, zero, unknown, has_axis=bool(values))
+    left, right, strips = _strips(data, zero, unknown)
     low, high = _log_range(values) if values else (1.0, 10.0)
     y_low, y_high, y_ticks = _vertical(data)
 
-    def across(x: float | None) -> float:
-        if x is None or x == 0:
-            return strips["unknown" if x is None else "zero"].at
+    def on_axis(x: float) -> float:
         return left + (right - left) * math.log(x / low) / math.log(high / low)
+
+    def across(datum: Datum) -> float:
+        if datum.x:
+            return on_axis(datum.x)
+        return next(strip.place(datum) for strip in strips if datum in strip.members)
 
     def up(y: float) -> float:
         return BOTTOM - (BOTTOM - TOP) * (y - y_low) / (y_high - y_low)
@@ -111,40 +126,28 @@ def make_panel(
         title,
         x_label,
         y_label,
-        tuple(Tick(across(v), compact(v)) for v in log_ticks(low, high)) if values else (),
+        tuple(Tick(on_axis(v), compact(v)) for v in log_ticks(low, high)) if values else (),
         tuple(Tick(up(v), f"{v:g}") for v in y_ticks),
-        _marks([(datum, across(datum.x), up(datum.y)) for datum in data], up),
-        tuple(strips.values()),
-        tuple(walls),
-        (left, right) if values else (left, left),
+        _marks([(datum, across(datum), up(datum.y)) for datum in data], up),
+        tuple(strips),
         f"{title}: {y_label} against {x_label}, {len(data)} backbones; the table holds the scores",
     )
 
 
-def _strips(
-    data: Sequence[Datum], zero: str, unknown: str, *, has_axis: bool
-) -> tuple[float, float, dict[str, Tick], list[float]]:
-    left, right, walls = LEFT, RIGHT, []
-    has_zero, has_unknown = any(d.x == 0 for d in data), any(d.x is None for d in data)
-    strips = {}
-    if not has_axis:
-        # the strips share the whole width, as nothing lies between them
-        middle = (LEFT + RIGHT) / 2
-        both = has_zero and has_unknown
-        if has_zero:
-            strips["zero"] = Tick((LEFT + middle) / 2 if both else middle, zero)
-        if has_unknown:
-            strips["unknown"] = Tick((middle + RIGHT) / 2 if both else middle, unknown)
-        return left, right, strips, [middle] if both else []
-    if has_zero:
-        strips["zero"] = Tick(LEFT + STRIP / 2, zero)
-        left = LEFT + STRIP
-        walls.append(left)
-    if has_unknown:
-        strips["unknown"] = Tick(RIGHT - STRIP / 2, unknown)
-        right = RIGHT - STRIP
-        walls.append(right)
-    return left, right, strips, walls
+def _strips(data: Sequence[Datum], zero: str, unknown: str) -> tuple[float, float, list[Strip]]:
+    """Ends of the axis, and the strips on its left and right that have members."""
+    nones = tuple(datum for datum in data if datum.x == 0)
+    unknowns = tuple(datum for datum in data if datum.x is None)
+    left, right = LEFT + _strip_width(len(nones)), RIGHT - _strip_width(len(unknowns))
+    if len(nones) + len(unknowns) == len(data):
+        # nothing lies between them: they share the whole width
+        left = right = LEFT + (RIGHT - LEFT) * len(nones) / len(data)
+    both = [Strip(zero, LEFT, left, nones), Strip(unknown, right, RIGHT, unknowns)]
+    return left, right, [strip for strip in both if strip.members]
+
+
+def _strip_width(members: int) -> float:
+    return min(STRIP + STRIP_MORE * (members - 1), STRIP_MOST) if members else 0.0
 
 
 def _log_range(values: Sequence[float]) -> tuple[float, float]:
@@ -156,7 +159,7 @@ def _log_range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """At most six round numbers in [low, high]: 1-2-5 steps, decades, or even steps if narrow."""
+    """At most eight round numbers in [low, high]: 1-2-5 steps, decades, or even steps if narrow."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1, 3), (1,)):
         # divided, as 10.0 ** -1 * 3 would read 0.30000000000000004
@@ -170,8 +173,8 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def linear_ticks(low: float, high: float) -> list[float]:
-    """Up to six multiples of 1, 2 or 5 times a power of ten in [low, high]."""
-    raw = (high - low) / 5
+    """Up to eight multiples of 1, 2 or 5 times a power of ten in [low, high]."""
+    raw = (high - low) / 7
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(s * power for s in (1, 2, 5, 10) if s * power >= raw * 0.999999)
     first = math.ceil(low / step - 1e-9)

@@ -50,9 +50,16 @@ def test_ticks_lie_where_a_mark_of_their_value_does():
 def test_what_has_no_place_on_a_logarithmic_axis_gets_a_strip_of_its_own():
     found = panel(datum(1, 0.0), datum(2, 5.0), datum(3, 9.0), datum(4, None))
     none, first, second, unknown = (mark.x for mark in found.marks)
-    left_wall, right_wall = found.walls
-    assert LEFT < none < left_wall < first < second < right_wall < unknown < RIGHT
-    assert [strip.text for strip in found.strips] == ["none", "not told"]
+    left, right = found.strips
+    assert LEFT < none < left.right < first < second < right.left < unknown < RIGHT
+    assert (left.name, right.name) == ("none", "not told")
+
+
+def test_marks_of_a_strip_stand_side_by_side():
+    marks = panel(datum(1, None), datum(2, None), datum(3, None), datum(4, 2.0)).marks
+    first, second, third = (mark.x for mark in marks[:3])
+    assert second - first == pytest.approx(third - second)
+    assert second - first > 8
 
 
 @pytest.mark.parametrize("xs", [(0.0, 0.0), (None, None), (0.0, None), (3.0,), (3.0, 3.0)])
@@ -63,9 +70,9 @@ def test_every_mark_lies_inside_whatever_is_known(xs):
 
 @pytest.mark.parametrize("low", [1e-3, 0.11, 0.9, 7.0, 3e5])
 @pytest.mark.parametrize("factor", [1.1, 1.6, 4.0, 30.0, 1e3, 1e8])
-def test_an_axis_has_two_to_six_round_ticks_within_its_range(low, factor):
+def test_an_axis_has_two_to_eight_round_ticks_within_its_range(low, factor):
     ticks = log_ticks(low, low * factor)
-    assert 2 <= len(ticks) <= 6
+    assert 2 <= len(ticks) <= 8
     assert all(low <= tick <= low * factor for tick in ticks)
     assert all(b > a for a, b in itertools.pairwise(ticks))
 
@@ -73,6 +80,7 @@ def test_an_axis_has_two_to_six_round_ticks_within_its_range(low, factor):
 def test_linear_ticks_are_multiples_of_a_round_step():
     assert linear_ticks(0.0, 100.0) == [0, 20, 40, 60, 80, 100]
     assert linear_ticks(3.2, 11.7) == [4, 6, 8, 10]
+    assert linear_ticks(0.0, 13.0) == [0, 2, 4, 6, 8, 10, 12]
     assert all(math.isclose(t * 20, round(t * 20)) for t in linear_ticks(0.1, 0.33))
 
 
