@@ -64,34 +64,46 @@ FACTORY_SEED = 0
 def run_factory(name: str, seed: int, convention: PixelConvention | None = None) -> Backbone:
     """Call the factory without arguments and make a Backbone of what it returns.
 
-    It may return a `benchbed.models.backbone.Backbone`, a timm network, or any network that fits
-    `factory_trunk.FactoryBackbone`.
-
     Args:
         name: `package.module:factory`; the current directory is importable.
         seed: of the levels that are made beside the network.
         convention: in place of the one that the network states.
 
     Raises:
-        UsageError: the module cannot be imported, the factory fails, or what it returns is none
-            of the above; one line.
+        UsageError: the module cannot be imported, the factory fails, or what it returns is not
+            what `as_backbone` takes; one line.
     """
     factory, _ = _find(name)
     with seeded(FACTORY_SEED):
         made = _guarded(name, "the factory failed", factory)
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"{name}: returned {type(made).__name__}, not a torch.nn.Module")
+    return as_backbone(name, made, seed, convention)
+
+
+def as_backbone(
+    name: str, made: nn.Module, seed: int, convention: PixelConvention | None = None
+) -> Backbone:
+    """A network of the user's as a Backbone; it is not copied.
+
+    It may be a `benchbed.models.backbone.Backbone`, which is taken as it is, a timm network, which
+    loses its classifier, or any network that fits `factory_trunk.FactoryBackbone`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
     if isinstance(made, Backbone):
         if not isinstance(getattr(made, "trunk", None), nn.Module):
             raise UsageError(f"{name}: the Backbone has no `trunk` module")
         return made
-    if not isinstance(made, nn.Module):
-        raise UsageError(f"{name}: returned {type(made).__name__}, not a torch.nn.Module")
     with seeded(seed):
-        if _is_timm(made):
+        if is_timm(made):
             return _timm_backbone(name, made, convention)
         return FactoryBackbone(name, made, convention)
 
 
-def _is_timm(made: Any) -> bool:
+def is_timm(made: Any) -> bool:
+    """Whether it is one of timm's networks."""
     return all(
         hasattr(made, part) for part in ("feature_info", "forward_intermediates", "pretrained_cfg")
     )

@@ -12,6 +12,7 @@ from benchbed.models.checkpoint import containers, file_sha256, read_checkpoint
 from benchbed.models.factory import factory_facts, factory_id, is_factory
 from benchbed.models.hf_folder import is_hf_folder
 from benchbed.models.hub import load_from_hub
+from benchbed.models.live import is_live, live_backbone
 from benchbed.models.loaded import LoadedBackbone, Say, fill_trunk, silent
 from benchbed.models.run_folder import CARD, is_run_folder, read_run_folder
 from benchbed.models.state_hash import state_sha256
@@ -38,7 +39,8 @@ def build(
         source: a card's id; a card file; `timm:NAME`, `torchvision:NAME` or a bare NAME
             (pretrained weights from the library's hub); `random:` before any of these for random
             initialisation; a folder (a benchbed run or a Hugging Face model); `module:factory`,
-            which runs the user's own code; or a checkpoint file, with `arch`.
+            which runs the user's own code; `live:NAME`, a network that `benchbed.evaluate` was
+            given; or a checkpoint file, with `arch`.
         arch: architecture of a checkpoint file, `timm:NAME`, `torchvision:NAME`, NAME or
             `module:factory`.
         seed: of random initialisation, also of what a pyramid adds to a pretrained trunk.
@@ -53,6 +55,8 @@ def build(
     path = Path(source)
     if arch is not None and not _looks_like_file(source):
         raise UsageError(f"--arch goes with a checkpoint file, and {source!r} is no file here")
+    if is_live(source):
+        return live_backbone(source, seed)
     if source in cards:
         return _from_card(load_card(cards[source]), cards[source].parent, seed, allow_partial)
     if _is_folder(source):
