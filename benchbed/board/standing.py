@@ -116,7 +116,7 @@ def compare_all(
     """
     means = np.array([[cell.mean for cell in own] for own in cells]) * weights
     counts = np.array([[len(cell.values) for cell in own] for own in cells])
-    alone = (counts < 2).any(axis=1)
+    alone = np.asarray((counts < 2).any(axis=1))
     deviations = np.array([[_deviation(cell) for cell in own] for own in cells])
     parts = (deviations * weights) ** 2 / counts
     own_squares = (parts**2 / np.maximum(counts - 1, 1)).sum(axis=1)
@@ -125,7 +125,7 @@ def compare_all(
     variance = parts.sum(axis=1)[:, None] + parts.sum(axis=1)[None]
     squares = own_squares[:, None] + own_squares[None]
     p_values = np.ones_like(variance)
-    told = np.asarray((variance > 0) & ~(alone[:, None] | alone[None]))
+    told = (variance > 0) & ~(alone[:, None] | alone[None])
     freedom = variance[told] ** 2 / squares[told]
     ratio = np.abs(estimates[told]) * tasks / np.sqrt(variance[told])
     p_values[told] = 2 * stats.t.sf(ratio, freedom)
