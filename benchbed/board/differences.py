@@ -103,9 +103,9 @@ def difference(
     """Difference of two backbones from the scores of their seeds.
 
     Runs of one seed are paired where both backbones have the same seeds, or share three or more
-    (the others then do not count): they share the order of the pictures and the start of the
-    head, so that a pair is right whether or not that moves both alike. Other seeds are taken as
-    independent, with Welch's degrees of freedom.
+    (the others then do not count): they see the training pictures in one order, and a pair is
+    right whether or not that moves both alike. Other seeds are taken as independent, with Welch's
+    degrees of freedom.
 
     Args:
         a: score of A by seed, fractions, at least one.
