@@ -15,6 +15,7 @@ from benchbed.cli import (
     data,
     doctor,
     eval,
+    export,
     inspect,
     leaderboard,
     pretrain,
@@ -46,6 +47,7 @@ app.command("study")(study.study)
 app.add_typer(submit.leaderboard_group(leaderboard.leaderboard), name="leaderboard")
 app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)
+app.add_typer(export.app, name="export")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backbones.app, name="backbones")
 app.add_typer(data.app, name="data")
