@@ -18,6 +18,7 @@ from benchbed.records.self_checks import (
     code_checks,
     file_checks,
     name_check,
+    pixels_check,
     protocol_checks,
     protocol_of,
 )
@@ -28,6 +29,18 @@ from benchbed.study.evaluation_pictures import root_of
 
 RERUN_TOLERANCE = 0.001
 """Largest difference of a metric (a fraction) that other hardware or versions may make."""
+
+
+UNFIT = (
+    BenchbedError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
+"""What code raises that is handed values of another kind than any run writes."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,13 @@ class Verifier:
     def checks(self, path: Path) -> Iterator[Check]:
         """All checks of one record, each as soon as it is done; never raises for a bad record."""
         try:
+            yield from self._checks(path)
+        except UNFIT as error:
+            told = " ".join(str(error).split())[:200]
+            yield failed("content", f"no run writes this ({type(error).__name__}: {told})")
+
+    def _checks(self, path: Path) -> Iterator[Check]:
+        try:
             record = read_record(path)
         except UsageError as error:
             yield failed("schema", str(error))
@@ -73,6 +93,7 @@ class Verifier:
         yield name_check(path, record)
         yield from file_checks(path, record)
         yield from code_checks(record)
+        yield pixels_check(record)
         yield audit_check(record)
         yield from checkpoint_checks(record, self.parts.checkpoint)
         try:
@@ -200,6 +221,8 @@ def _rerun(
         if not rebuilt.is_own_network:
             return not_checkable(what, "its architecture is not one of timm or torchvision")
         found = score_again(rebuilt, weights, record.seed, device).metrics
+    except torch.OutOfMemoryError:
+        return not_checkable(what, f"out of memory on {device}")
     except DataError as error:
         return not_checkable(what, str(error).splitlines()[0])
     except BenchbedError as error:

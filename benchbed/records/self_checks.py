@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from benchbed.errors import UsageError
 from benchbed.records.check import Check, compared, failed, not_checkable, ok
-from benchbed.records.provenance import SOURCE_TREE, file_at, has_commit
 from benchbed.records.record import Record
+from benchbed.records.source_tree import SOURCE_TREE, file_at, has_commit
 from benchbed.records.store import file_beside, file_sha256, record_path
+from benchbed.specs.card import Pixels
 from benchbed.specs.protocol import KINDS, AnyProtocol, load_protocol, task_files
 from benchbed.specs.strict import parse_spec
 
@@ -24,7 +25,7 @@ def protocol_of(record: Record) -> AnyProtocol:
         UsageError: its content is no protocol that this benchbed knows.
     """
     content = record.protocol.content
-    kind = content.get("kind")
+    kind = str(content.get("kind"))
     if kind not in KINDS:
         raise UsageError(f"its kind is {kind!r}, which is none of {', '.join(KINDS)}")
     try:
@@ -103,6 +104,17 @@ def _seed(record: Record, protocol: AnyProtocol) -> Check:
     if record.seed not in protocol.seeds:
         return ok("seed", f"{record.seed}, which is not one of the protocol's own")
     return ok("seed", str(record.seed))
+
+
+def pixels_check(record: Record) -> Check:
+    """Whether the pixel convention is one."""
+    what = "pixel convention"
+    try:
+        pixels = parse_spec(Pixels, record.backbone.pixels)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        return failed(what, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    return ok(what, f"{pixels.order}, scale {pixels.scale:g}")
 
 
 def board_name(record: Record) -> str:
