@@ -33,8 +33,9 @@ class WeightsAndBiases(Callback):
             project: of the offline runs.
             folder: they are written into its `wandb` folder.
             run: a `wandb.Run` that is under way, such as `wandb.run` in a training script. Names
-                then begin with the protocol, backbone and seed, each with steps of its own, so
-                that the script's step counter stays as it is; it is not finished.
+                then begin with the protocol, backbone and seed, each with steps of its own as
+                their axis; the run is not finished. Every report moves the run's own step counter:
+                a script that passes `step=` to `log` itself does better with runs apart.
 
         Raises:
             UsageError: wandb is not installed.
