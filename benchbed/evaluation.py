@@ -2,7 +2,6 @@
 
 import resource
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -20,9 +19,11 @@ from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
+from benchbed.engine.sessions import Ledger
 from benchbed.engine.step_log import StepLog
 from benchbed.errors import DataError, RunFailedError
 from benchbed.finetune import classification, detection, pose, segmentation
+from benchbed.finetuned_weights import weights_writer
 from benchbed.jobs import Job, JobOptions, plan_jobs
 from benchbed.lr_grid import tune
 from benchbed.models.cost import forward_flops, parameter_count
@@ -39,6 +40,7 @@ from benchbed.records.record import (
     TrainingFacts,
 )
 from benchbed.records.store import SUFFIX, find_record, record_path, write_record
+from benchbed.unfinished import begin
 from benchbed.world_cache import cached_world
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
@@ -73,16 +75,6 @@ class Outcome:
         if not self.record.rankable:
             lines.append(f"  unrankable: {'; '.join(self.record.unrankable_reasons)}")
         return lines
-
-
-@dataclass(frozen=True)
-class Start:
-    """What is true when a run starts; the source tree may change while it trains."""
-
-    provenance: Provenance
-    at: datetime
-    clock: float
-    """Of `time.perf_counter`, in seconds."""
 
 
 def run_job(
@@ -121,7 +113,8 @@ def run_job(
         if warning:
             say(f"  {warning}")
     root = data_root(job, say)
-    start = Start(collect_provenance(), datetime.now(UTC), time.perf_counter())
+    provenance = collect_provenance()
+    unfinished = begin(job, path, device, say)
     _reset_peak_memory(device)
     execution = Execution(
         device, choose_workers(job.options.workers, device), job.options.micro_batch
@@ -140,11 +133,16 @@ def run_job(
 
         def report(progress: Progress) -> None:
             log.write(progress)
+            if distributed.rank() == 0:
+                unfinished.account()
             on_progress(progress)
 
         grid = chosen.training.lr_grid
         if grid is None:
-            trained = train(run, chosen.training, execution, seed=job.seed, on_progress=report)
+            trained = train(
+                run, chosen.training, execution, seed=job.seed, on_progress=report,
+                keeping=unfinished.keeping,
+            )  # fmt: skip
             evaluation = score(run, trained.model, chosen.training, device)
         else:
             tuned = tune(
@@ -152,9 +150,13 @@ def run_job(
                 say=say, on_progress=on_progress, on_final=log.write,
             )  # fmt: skip
             trained, evaluation, facts["lr_grid"] = tuned.trained, tuned.evaluation, tuned.facts
-    record = _record(job, loaded, run, trained, evaluation, flops, device, start, facts)
+    record = _record(
+        job, loaded, run, trained, evaluation, flops, device, provenance, unfinished.ledger, facts
+    )
     if distributed.rank() == 0:
-        write_record(path, record, evaluation.detail, evaluation.predictions)
+        weights = weights_writer(trained.model) if job.options.keep_weights else None
+        record = write_record(path, record, evaluation.detail, evaluation.predictions, weights)
+        unfinished.clear()
     return Outcome(distributed.from_first(record), path, skipped=False)
 
 
@@ -269,10 +271,11 @@ def _record(
     evaluation: Evaluation,
     flops: int,
     device: torch.device,
-    start: Start,
+    provenance: Provenance,
+    ledger: Ledger,
     facts: dict[str, Any],
 ) -> Record:
-    protocol, seconds = job.protocol, time.perf_counter() - start.clock
+    protocol, sessions = job.protocol, ledger.sessions
     reasons = job.unrankable_reasons()
     return Record(
         task=protocol.id,
@@ -290,12 +293,13 @@ def _record(
         rankable=not reasons,
         unrankable_reasons=reasons,
         dataset=run.dataset,
-        provenance=start.provenance,
+        provenance=provenance,
         arguments=Arguments(passed=sys.argv[1:], resolved=_resolved(job, device)),
         device=device_facts(device).model_copy(update={"count": distributed.world_size()}),
         cost=Cost(
-            wall_clock_s=seconds,
-            device_hours=seconds / 3600 * distributed.world_size(),
+            wall_clock_s=sum(session.seconds for session in sessions),
+            device_hours=sum(one.seconds * one.processes for one in sessions) / 3600,
+            restarts=len(sessions) - 1,
             peak_memory_bytes=distributed.largest(peak_memory(device)),
             train_images_per_s=trained.images_per_s,
             parameters_total=sum(p.numel() for p in run.model.parameters()),
@@ -306,7 +310,7 @@ def _record(
             last_losses=_losses(trained.losses[-1]),
             **facts,
         ),
-        started=start.at.isoformat(timespec="seconds"),
+        started=sessions[0].started,
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

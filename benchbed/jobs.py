@@ -29,6 +29,10 @@ class JobOptions:
     limit: int | None = None
     allow_partial: bool = False
     tensorboard: bool = False
+    keep_weights: bool = False
+    """Store the fine-tuned weights beside the record, for `benchbed verify --rerun`."""
+    snapshot_s: float = 600.0
+    """Seconds between snapshots that an interrupted run goes on from."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ taken off once. No part is let fall below what was measured directly.
 
 The interval is Student's t with n - 1 degrees of freedom for the part of the seeds and m - 1 for
 that of the pictures, their quantiles weighted by the parts' shares of the variance (Cochran and
-Cox, Experimental Designs, 1957, section 4.14). docs/statistics.md says what it covers.
+Cox, Experimental Designs, 1957, section 4.14), and never less than Student's t of the seeds' part
+alone: where few seeds happen to agree, their share of the estimated variance is small, and so would
+be their weight, although they are what is least known. docs/statistics.md says what it covers.
 """
 
 import math
@@ -64,7 +66,7 @@ class Difference:
         """Half of the 95 % interval; None where nothing varied or could vary."""
         if self.variance <= 0:
             return None
-        return self._quantile(1 - CONFIDENCE) * math.sqrt(self.variance)
+        return self._half_at(1 - CONFIDENCE)
 
     @property
     def p_value(self) -> float:
@@ -74,13 +76,21 @@ class Difference:
         """
         if self.variance <= 0 or self.estimate == 0:
             return 1.0
-        ratio = abs(self.estimate) / math.sqrt(self.variance)
-        if self._quantile(SMALLEST_P) <= ratio:
+        found = abs(self.estimate)
+        if self._half_at(SMALLEST_P) <= found:
             return SMALLEST_P
         root = optimize.brentq(
-            lambda log: self._quantile(math.exp(log)) - ratio, math.log(SMALLEST_P), 0.0
+            lambda log: self._half_at(math.exp(log)) - found, math.log(SMALLEST_P), 0.0
         )
         return math.exp(root)
+
+    def _half_at(self, level: float) -> float:
+        """Half of the interval that leaves the truth out with probability `level`."""
+        both = self._quantile(level) * math.sqrt(self.variance)
+        if self.seed_freedom is None:
+            return both
+        seeds = float(stats.t.isf(level / 2, self.seed_freedom))
+        return max(both, seeds * math.sqrt(self.seed_variance or 0.0))
 
     def _quantile(self, level: float) -> float:
         """Of |estimate - truth| / standard error, exceeded with probability `level`."""

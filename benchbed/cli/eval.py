@@ -76,6 +76,12 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, cost and hours; train nothing.")
     ] = False,
+    snapshot_every: Annotated[
+        float, typer.Option("--snapshot-every", min=1, help="Seconds between snapshots.")
+    ] = 600.0,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Store the fine-tuned weights beside the record.")
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard events beside the records.")
     ] = False,
@@ -93,6 +99,8 @@ def evaluate(
         limit=limit,
         allow_partial=allow_partial,
         tensorboard=tensorboard,
+        snapshot_s=snapshot_every,
+        keep_weights=keep_weights,
     )
     jobs = plan_jobs(
         backbone, tuple(task), arch=arch, seeds=tuple(seed or ()), steps=steps,

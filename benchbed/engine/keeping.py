@@ -107,7 +107,9 @@ class Keeper:
         if snapshots is None or (several and not exchange):
             return
         # the first process's clock decides; a signal may have reached only some
-        due = (last or snapshots.is_due(step, self._since)) and distributed.rank() == 0
+        since = self._since
+        due = snapshots.is_due(step, since) or (last and snapshots.is_last_worth(since))
+        due = due and distributed.rank() == 0
         wanted = distributed.largest(2 * self._interrupts.arrived or int(due))
         if wanted:
             content = self._parts.capture() | {"log": log}

@@ -36,11 +36,18 @@ class Snapshots:
     """Steps between snapshots, besides those by the clock."""
     say: Callable[[str], None] = lambda line: None
     """Told of a damaged snapshot, in one line."""
+    last_worth_s: float = 0.0
+    """Seconds since the last snapshot from which the end of training is worth one: what follows may
+    be interrupted, too."""
 
     def is_due(self, step: int, since: float) -> bool:
         """Whether a snapshot is to be made after `step`, the last one at monotonic time `since`."""
         by_steps = self.every_steps is not None and step % self.every_steps == 0
         return by_steps or (self.every_s is not None and time.monotonic() - since >= self.every_s)
+
+    def is_last_worth(self, since: float) -> bool:
+        """Whether a snapshot is to be made at the end, the last one at monotonic time `since`."""
+        return time.monotonic() - since >= self.last_worth_s
 
     def latest(self) -> dict[str, Any] | None:
         """Content of the newest sound snapshot, None without any.

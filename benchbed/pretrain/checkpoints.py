@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from benchbed.engine.loop import Progress
+from benchbed.engine.sessions import Ledger
 from benchbed.engine.snapshots import replace_durably
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.models.backbone import Backbone
 from benchbed.models.run_folder import is_run_folder, read_run_folder, write_run_folder
-from benchbed.pretrain.ledger import Ledger
 from benchbed.records.provenance import collect_provenance
 from benchbed.specs.card import Card, Pretraining
 

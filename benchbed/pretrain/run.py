@@ -17,6 +17,7 @@ from benchbed.engine.keeping import Keeping
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import CUDA_REPORT_INTERVAL, Execution, Progress, train
 from benchbed.engine.loop import evaluate as score
+from benchbed.engine.sessions import Ledger
 from benchbed.engine.snapshots import Snapshots
 from benchbed.errors import RunFailedError
 from benchbed.finetune.classification import Classifier
@@ -31,7 +32,6 @@ from benchbed.pretrain.checkpoints import (
 )
 from benchbed.pretrain.corpus import Corpus
 from benchbed.pretrain.job import PretrainJob
-from benchbed.pretrain.ledger import Ledger
 from benchbed.pretrain.long_tail import thirds
 from benchbed.pretrain.multi_label import prior_bias, softmax_loss, sparse_sigmoid_loss
 from benchbed.pretrain.plan import SNAPSHOTS, PretrainPlan, plan_pretraining

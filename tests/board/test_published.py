@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from benchbed.board.html_files import stale_pages
 from benchbed.board.page import make_page
 from benchbed.records.store import read_all
 from benchbed.specs.card import random_twins
@@ -38,3 +39,8 @@ def test_the_tables_in_the_readme_are_those_of_the_published_page():
     rows = [line for line in block.splitlines() if line.startswith("|")]
     assert len(rows) >= 16
     assert [row for row in rows if row not in published] == []
+
+
+def test_the_published_site_is_what_its_records_say():
+    root = ROOT / "leaderboard"
+    assert stale_pages(read_all(root), root, root) == []

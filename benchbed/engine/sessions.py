@@ -1,4 +1,4 @@
-"""What a pretraining run has cost so far, over all its restarts."""
+"""What a run has cost so far, over all its restarts."""
 
 import json
 import os

@@ -2,14 +2,14 @@ import json
 
 import pytest
 
+from benchbed.engine.sessions import FILE, Ledger
 from benchbed.errors import RunFailedError
-from benchbed.pretrain.ledger import FILE, Ledger
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("benchbed.pretrain.ledger.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("benchbed.engine.sessions.time.monotonic", lambda: now[0])
     return now
 
 
