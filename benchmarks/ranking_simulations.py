@@ -99,6 +99,11 @@ class Measured:
         weighted = (total - self.over_pictures) * seeds + self.over_pictures * pictures
         return weighted / np.sqrt(total)
 
+    def told_at(self, level: float) -> Array:
+        """Distance from 0 with a p-value of `level`, as `Difference.p_value`."""
+        seeds = stats.t.isf(level / 2, self.seeds - 1)
+        return np.maximum(self.half(level), seeds * np.sqrt(self.over_seeds))
+
 
 def measure(correct: Array) -> Measured:
     """Both variances of the difference in accuracy, the bootstrap over pictures at its limit.
@@ -314,7 +319,7 @@ def verdicts(simulations: int) -> None:
         found = simulate(effects, seeds, 100, 0.0, simulations)
         # Holm tells something exactly when the smallest of five p-values is at most 0.05 / 5
         told = [
-            (np.abs(found.estimate) > found.half(level)).reshape(-1, 5).any(axis=1).mean()
+            (np.abs(found.estimate) > found.told_at(level)).reshape(-1, 5).any(axis=1).mean()
             for level in (LEVEL / 5, LEVEL)
         ]
         rates = [f"{100 * rate:.1f}" for rate in told]

@@ -13,9 +13,12 @@ taken off once. No part is let fall below what was measured directly.
 
 The interval is Student's t with n - 1 degrees of freedom for the part of the seeds and m - 1 for
 that of the pictures, their quantiles weighted by the parts' shares of the variance (Cochran and
-Cox, Experimental Designs, 1957, section 4.14), and never less than Student's t of the seeds' part
-alone: where few seeds happen to agree, their share of the estimated variance is small, and so would
-be their weight, although they are what is least known. docs/statistics.md says what it covers.
+Cox, Experimental Designs, 1957, section 4.14). docs/statistics.md says what it covers.
+
+The p-value is that of this interval, or that of Student's t on the seeds' part alone where it is
+larger: where few seeds happen to agree, their share of the estimated variance is small, and so is
+their weight, although they are what is least known. Far out in the tail, where a correction for
+many comparisons looks, that told differences where there were none.
 """
 
 import math
@@ -66,11 +69,11 @@ class Difference:
         """Half of the 95 % interval; None where nothing varied or could vary."""
         if self.variance <= 0:
             return None
-        return self._half_at(1 - CONFIDENCE)
+        return self._quantile(1 - CONFIDENCE) * math.sqrt(self.variance)
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference: 1 minus the largest confidence that excludes 0.
+        """Two-sided, of no difference; never below that of the seeds' part alone.
 
         1 where nothing varied, as there is then nothing to measure a difference against.
         """
@@ -85,7 +88,7 @@ class Difference:
         return math.exp(root)
 
     def _half_at(self, level: float) -> float:
-        """Half of the interval that leaves the truth out with probability `level`."""
+        """Distance from 0 that is told from it at `level`."""
         both = self._quantile(level) * math.sqrt(self.variance)
         if self.seed_freedom is None:
             return both
