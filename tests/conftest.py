@@ -1,5 +1,6 @@
 """What every test may use; and one thread a process, as small tensors on several only wait."""
 
+import fcntl
 import os
 
 import pytest
@@ -14,6 +15,7 @@ from benchbed.records.record import (
     Record,
     TrainingFacts,
 )
+from benchbed.world_cache import cached_world
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -56,3 +58,24 @@ def make_record():
         )  # fmt: skip
 
     return make
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """A cache folder of benchbed's with the miniature world in it, shared by all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        cached_world(1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_world(cache):
+    """Root of the shared miniature world; nothing may write into it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        return cached_world(1)

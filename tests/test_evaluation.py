@@ -4,17 +4,14 @@ import pytest
 import torch
 
 from benchbed import evaluation
-from benchbed.data.world.writing import ensure_world
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.records.store import read_rows
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "world"
-    ensure_world(root)
-    return root
+def world(drawn_world):
+    return drawn_world
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import pytest
 
-from benchbed.data.world.writing import ensure_world
 from benchbed.errors import DataError, UsageError
 from benchbed.evaluation import run_job
 from benchbed.jobs import JobOptions, plan_jobs
@@ -8,10 +7,8 @@ from benchbed.plan import Plan, make_plan
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "world"
-    ensure_world(root)
-    return root
+def world(drawn_world):
+    return drawn_world
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from benchbed import evaluation, unfinished
-from benchbed.data.world.writing import ensure_world
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.records.store import read_all, read_rows
@@ -19,10 +18,8 @@ STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data") / "world"
-    ensure_world(root)
-    return root
+def world(drawn_world):
+    return drawn_world
 
 
 def job_in(out, world, **options):

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from benchbed import evaluation
 from benchbed.data.world import spec, writing
-from benchbed.finetuned_weights import weights_writer
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.models.architectures import initialised
 from benchbed.records.store import file_beside, read_record
@@ -47,17 +46,9 @@ def run(task, world, checkpoint, out):
     """One step of training, its weights kept."""
     (job,) = plan_jobs(
         str(checkpoint), (task,), arch="timm:test_resnet", seeds=(0,), steps=1, overrides=(),
-        options=JobOptions(data_root=world, out=out, device="cpu"),
+        options=JobOptions(data_root=world, out=out, device="cpu", keep_weights=True),
     )  # fmt: skip
-    trained, train, write = [], evaluation.train, evaluation.write_record
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            evaluation, "train", lambda *a, **k: (trained.append(train(*a, **k)), trained[-1])[1]
-        )
-        patch.setattr(
-            evaluation, "write_record", lambda *a: write(*a, weights_writer(trained[-1].model))
-        )
-        return evaluation.run_job(job).path
+    return evaluation.run_job(job).path
 
 
 @pytest.fixture(scope="module")

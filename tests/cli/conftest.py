@@ -7,11 +7,6 @@ import sys
 import pytest
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def benchbed(tmp_path, cache):
     def call(*arguments, **environment):

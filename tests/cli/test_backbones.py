@@ -11,11 +11,6 @@ from benchbed.specs.card import card_files
 SHORT = ["--task", "imagenet-cls-mini", "--seed", "0", "--steps", "1", "--limit", "20"]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
 def benchbed(tmp_path, cache):
     def call(*arguments, **environment):

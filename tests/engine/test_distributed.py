@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from benchbed.data.world.writing import ensure_world
 from benchbed.engine import distributed
 from benchbed.engine.batches import ShuffledBatches
 from benchbed.engine.finetune import seeded_torch
@@ -142,11 +141,9 @@ def estimate_poses(root, micro_batch, tell):
 
 
 @pytest.mark.parametrize("micro_batch", [None, 2])
-def test_pose_in_two_processes_equals_the_single_process(tmp_path_factory, micro_batch):
-    root = tmp_path_factory.getbasetemp() / "shared-world"
-    ensure_world(root)
-    alone = estimate_poses(root, None, None)
-    together = launch(partial(estimate_poses, root, micro_batch), 2, "cpu")
+def test_pose_in_two_processes_equals_the_single_process(drawn_world, micro_batch):
+    alone = estimate_poses(drawn_world, None, None)
+    together = launch(partial(estimate_poses, drawn_world, micro_batch), 2, "cpu")
     for ours, theirs in zip(together[0], alone[0], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     np.testing.assert_allclose(together[1], alone[1], rtol=1e-3, atol=1e-5)
@@ -190,11 +187,9 @@ def inside(parent, module):
     ("task", "prepare"),
     [("imagenet-cls-mini", classification.prepare), ("voc-seg-mini", segmentation.prepare)],
 )
-def test_a_mean_over_the_batch_is_the_same_in_two_processes(tmp_path_factory, task, prepare):
-    root = tmp_path_factory.getbasetemp() / "shared-world"
-    ensure_world(root)
-    alone = three_steps(task, prepare, root, None)
-    together = launch(partial(three_steps, task, prepare, root), 2, "cpu")
+def test_a_mean_over_the_batch_is_the_same_in_two_processes(drawn_world, task, prepare):
+    alone = three_steps(task, prepare, drawn_world, None)
+    together = launch(partial(three_steps, task, prepare, drawn_world), 2, "cpu")
     for ours, theirs in zip(together[0], alone[0], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
     assert together[1] == pytest.approx(alone[1], abs=2e-3)
@@ -211,10 +206,11 @@ def search_a_rate(root, tell):
     return tuned.facts, tuned.evaluation.metrics
 
 
-def test_a_grid_of_rates_is_searched_alike_in_two_processes(tmp_path_factory):
-    root = tmp_path_factory.getbasetemp() / "shared-world"
-    ensure_world(root)
-    alone, together = search_a_rate(root, None), launch(partial(search_a_rate, root), 2, "cpu")
+def test_a_grid_of_rates_is_searched_alike_in_two_processes(drawn_world):
+    alone, together = (
+        search_a_rate(drawn_world, None),
+        launch(partial(search_a_rate, drawn_world), 2, "cpu"),
+    )
     assert together[0]["winner"] == alone[0]["winner"]
     scores = [[c["score"] for c in facts["candidates"]] for facts in (alone[0], together[0])]
     assert scores[1] == pytest.approx(scores[0], abs=1e-6)
