@@ -2,8 +2,8 @@
 
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,13 +18,14 @@ from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
+from benchbed.engine.memory import memory_told
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.sessions import Ledger
 from benchbed.engine.step_log import StepLog
-from benchbed.errors import DataError, RunFailedError
+from benchbed.errors import DataError
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.finetuned_weights import weights_writer
-from benchbed.jobs import Job, JobOptions, plan_jobs
+from benchbed.jobs import Job
 from benchbed.lr_grid import tune
 from benchbed.models.cost import forward_flops, parameter_count
 from benchbed.models.sources import LoadedBackbone, build
@@ -39,7 +40,7 @@ from benchbed.records.record import (
     Record,
     TrainingFacts,
 )
-from benchbed.records.store import SUFFIX, find_record, record_path, write_record
+from benchbed.records.store import SUFFIX, backbone_label, find_record, record_path, write_record
 from benchbed.unfinished import begin
 from benchbed.world_cache import cached_world
 
@@ -119,7 +120,9 @@ def run_job(
     execution = Execution(
         device, choose_workers(job.options.workers, device), job.options.micro_batch
     )
-    with seeded_torch(job.seed), _step_log(job, path) as log, _memory_told(job):
+    a_pass = job.options.micro_batch or job.protocol.training.batch_size
+    told = memory_told(a_pass, job.describe())
+    with seeded_torch(job.seed), _step_log(job, path) as log, told:
         protocol = job.protocol
         chosen = choose_recipe(protocol.training, loaded.backbone)
         facts: dict[str, Any] = {
@@ -178,29 +181,6 @@ def _one_of_several(job: Job, tell: Relay) -> Outcome:
     return run_job(job, on_progress=tell, say=tell)
 
 
-def evaluate(
-    backbone: str,
-    tasks: Sequence[str],
-    *,
-    arch: str | None = None,
-    seeds: Sequence[int] = (),
-    data_root: Path | None = None,
-    out: Path = Path("runs"),
-    device: str | None = None,
-) -> list[Record]:
-    """Python form of `benchbed eval`: one record per task and seed, in that order.
-
-    Raises:
-        BenchbedError: as `run_job`, at the first job that fails.
-    """
-    options = JobOptions(data_root=data_root, out=out, device=device)
-    jobs = plan_jobs(
-        backbone, tuple(tasks), arch=arch, seeds=tuple(seeds), steps=None, overrides=(),
-        options=options,
-    )  # fmt: skip
-    return [run_job(job).record for job in jobs]
-
-
 def data_root(job: Job, say: Say = lambda line: None) -> Path:
     """The folder that holds the job's data; mini protocols bring their own world.
 
@@ -222,21 +202,6 @@ def data_root(job: Job, say: Say = lambda line: None) -> Path:
     return root
 
 
-@contextmanager
-def _memory_told(job: Job) -> Iterator[None]:
-    """Turn the allocator's complaint into the remedy."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        shown = job.options.micro_batch or job.protocol.training.batch_size
-        raise RunFailedError(
-            f"{job.describe()}: out of memory with {shown} pictures a pass;"
-            f" pass --micro-batch {max(1, shown // 2)} or fewer: the global batch stays"
-        ) from error
-
-
 def finished(job: Job, loaded: LoadedBackbone) -> bool:
     """Whether the job's record is there.
 
@@ -248,10 +213,7 @@ def finished(job: Job, loaded: LoadedBackbone) -> bool:
 
 def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
     reasons = "\n".join(job.unrankable_reasons())
-    backbone = loaded.id
-    if loaded.checkpoint_sha256 is not None and not loaded.source.startswith("card:"):
-        # a file name is no identity: the hash keeps namesakes apart
-        backbone = f"{loaded.id}-{loaded.checkpoint_sha256[:8]}"
+    backbone = backbone_label(loaded.id, loaded.source, loaded.checkpoint_sha256)
     return record_path(
         job.options.out, job.protocol.id, backbone, job.protocol.hash(), job.seed, reasons
     )

@@ -148,7 +148,7 @@ def _be_one_of(
 ) -> None:
     # Ctrl-C reaches the parent, which ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ["LOCAL_RANK"] = str(rank)
     if device_type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
@@ -176,7 +176,8 @@ def _fail(pipe: Connection, error: Exception) -> None:
     os._exit(1)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone; waits until then."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -88,12 +88,12 @@ class Backbone(nn.Module):
         convention = self.convention
         if convention.order == "BGR":
             images = images.flip(1)
-        mean = _per_channel(convention.mean, images)
-        std = _per_channel(convention.std, images)
+        mean = per_channel(convention.mean, images)
+        std = per_channel(convention.std, images)
         return (images * convention.scale - mean) / std
 
 
-def _per_channel(values: tuple[float, float, float], images: Tensor) -> Tensor:
+def per_channel(values: tuple[float, float, float], images: Tensor) -> Tensor:
     """One number a channel, (1, 3, 1, 1), written where the images are.
 
     A tensor made from a list would be copied there, and the host would wait for a GPU each time.

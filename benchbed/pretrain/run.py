@@ -1,7 +1,6 @@
 """One pretraining run: from what was asked for to run folders that `--backbone` takes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchbed.engine.keeping import Keeping
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import CUDA_REPORT_INTERVAL, Execution, Progress, train
 from benchbed.engine.loop import evaluate as score
+from benchbed.engine.memory import memory_told
 from benchbed.engine.sessions import Ledger
 from benchbed.engine.snapshots import Snapshots
 from benchbed.errors import RunFailedError
@@ -105,7 +105,8 @@ def pretrain(
         return PretrainOutcome(plan.folder, done, skipped=True)
     for line in plan.lines():
         say(f"  {line}")
-    with seeded_torch(job.seed), _memory_told(job):
+    a_pass = job.micro_batch or -(-job.recipe.batch_size // distributed.world_size())
+    with seeded_torch(job.seed), memory_told(a_pass):
         card = _train(plan, device, on_progress, say)
     return PretrainOutcome(plan.folder, card, skipped=False)
 
@@ -256,18 +257,3 @@ def validate(
         batch=spec.batch, device=device, thirds=thirds(data.counts),
     )  # fmt: skip
     return Evaluation(metrics)
-
-
-@contextmanager
-def _memory_told(job: PretrainJob) -> Iterator[None]:
-    """Turn the allocator's complaint into the remedy."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        shown = job.micro_batch or -(-job.recipe.batch_size // distributed.world_size())
-        raise RunFailedError(
-            f"out of memory with {shown} pictures a pass; pass --micro-batch"
-            f" {max(1, shown // 2)} or fewer: the global batch stays"
-        ) from error

@@ -10,7 +10,7 @@ from benchbed.errors import UsageError
 from benchbed.records.check import Check, compared, failed, not_checkable, ok
 from benchbed.records.record import Record
 from benchbed.records.source_tree import SOURCE_TREE, file_at, has_commit
-from benchbed.records.store import file_beside, file_sha256, record_path
+from benchbed.records.store import backbone_label, file_beside, file_sha256, record_path
 from benchbed.specs.card import Pixels
 from benchbed.specs.protocol import KINDS, AnyProtocol, load_protocol, task_files
 from benchbed.specs.strict import parse_spec
@@ -118,11 +118,9 @@ def pixels_check(record: Record) -> Check:
 
 
 def board_name(record: Record) -> str:
-    """The backbone's part of the record's file name; a checkpoint's hash keeps namesakes apart."""
+    """The backbone's part of the record's file name."""
     facts = record.backbone
-    if facts.checkpoint_sha256 is None or facts.source.startswith("card:"):
-        return facts.id
-    return f"{facts.id}-{facts.checkpoint_sha256[:8]}"
+    return backbone_label(facts.id, facts.source, facts.checkpoint_sha256)
 
 
 def own_path(root: Path, record: Record) -> Path:

@@ -28,6 +28,21 @@ LONGEST_SLUG = 120
 """Characters of a backbone's name in a file name; file systems allow 255 for the whole."""
 
 
+def backbone_label(backbone: str, source: str, sha256: str | None) -> str:
+    """A backbone's part of its records' file names.
+
+    A checkpoint's file name is no identity: its hash keeps namesakes apart.
+
+    Args:
+        backbone: its id.
+        source: where it came from, `card:ID` for a card.
+        sha256: of its weights.
+    """
+    if sha256 is None or source.startswith("card:"):
+        return backbone
+    return f"{backbone}-{sha256[:8]}"
+
+
 def record_path(
     root: Path, task: str, backbone: str, protocol_hash: str, seed: int, variant: str = ""
 ) -> Path:
