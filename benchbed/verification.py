@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from benchbed.checkpoint_checks import audit_check, checkpoint_checks, filled_check
+from benchbed.data.evaluation_pictures import root_of
 from benchbed.errors import BenchbedError, DataError, UsageError
 from benchbed.jobs import Job, JobOptions
 from benchbed.rebuilding import architecture, limit_of, rebuild, score_again
@@ -25,7 +26,6 @@ from benchbed.records.self_checks import (
 from benchbed.records.store import detail_path, read_record, weights_path
 from benchbed.specs.protocol import AnyProtocol
 from benchbed.study.clean_scores import RESCORE
-from benchbed.study.evaluation_pictures import root_of
 
 RERUN_TOLERANCE = 0.001
 """Largest difference of a metric (a fraction) that other hardware or versions may make."""

@@ -23,6 +23,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from benchbed.data import pictures
+from benchbed.data.evaluation_pictures import EvaluationPicture, EvaluationSet, evaluation_set
 from benchbed.data.world.spec import SplitSpec
 from benchbed.data.world.writing import classification_scene, crowded_scene, people_scene
 from benchbed.specs.protocol import find_protocol
@@ -32,7 +33,6 @@ from benchbed.study.alterations import (
     recompressed,
 )
 from benchbed.study.duplicate_report import ScanSettings
-from benchbed.study.evaluation_pictures import EvaluationPicture, EvaluationSet, evaluation_set
 from benchbed.study.hash_index import build_index, find_near
 from benchbed.study.near_duplicates import build_library, fit, propose, scan
 from benchbed.study.perceptual_hash import (

@@ -11,10 +11,10 @@ from benchbed.cli.progress import PLAIN_INTERVAL_S, clock
 from benchbed.errors import UsageError
 
 if TYPE_CHECKING:
+    from benchbed.data.evaluation_pictures import EvaluationSet
     from benchbed.pretrain.corpus import Corpus
     from benchbed.study.duplicate_report import DuplicateReport
     from benchbed.study.embedding_check import EmbeddingCheck
-    from benchbed.study.evaluation_pictures import EvaluationSet
     from benchbed.study.trained_pictures import Trained
 
 
@@ -87,8 +87,8 @@ def _opened(corpus: str, class_list: Path | None) -> "Corpus":
 
 
 def _evaluation_sets(tasks: list[str], data_root: Path | None) -> "list[EvaluationSet]":
+    from benchbed.data.evaluation_pictures import evaluation_set, root_of
     from benchbed.specs.protocol import find_protocol, task_ids
-    from benchbed.study.evaluation_pictures import evaluation_set, root_of
 
     names = [name for one in tasks for name in (task_ids("full") if one == "all" else [one])]
     protocols = {protocol.id: protocol for protocol in map(find_protocol, names)}

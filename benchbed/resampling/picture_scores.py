@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from benchbed.data import coco, person_boxes, roots
 from benchbed.data.annotations import DetectionSet, PoseSet
+from benchbed.data.evaluation_pictures import PictureId, root_of
 from benchbed.data.fingerprint import of_detection, of_people
 from benchbed.errors import DataError, UsageError
 from benchbed.finetune.detection import READERS
@@ -23,7 +24,6 @@ from benchbed.resampling.ranked_coco import ranked_coco
 from benchbed.resampling.ranked_voc import ranked_voc
 from benchbed.specs.protocol import KINDS
 from benchbed.specs.strict import parse_spec
-from benchbed.study.evaluation_pictures import PictureId, root_of
 
 Weights = NDArray[np.int64]
 Score = Callable[[Weights], float]

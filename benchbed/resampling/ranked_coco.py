@@ -35,13 +35,13 @@ def ranked_coco(
     Raises:
         DataError: the annotation file is missing or is not COCO annotations.
     """
-    content, source = coco_metric._load(annotation_file)
-    truth = coco_metric._prepare_truth(content, kind, set(image_ids), source)
+    content, source = coco_metric.read_annotations(annotation_file)
+    truth = coco_metric.prepare_truth(content, kind, set(image_ids), source)
     place = {image_id: index for index, image_id in enumerate(image_ids)}
     dataset = hotcoco.COCO(truth)
     categories = {category["id"] for category in truth["categories"]}
     found = [
-        coco_metric._prepare_result(row, kind)
+        coco_metric.prepare_result(row, kind)
         for row in results
         if int(row["image_id"]) in place and int(row["category_id"]) in categories
     ]

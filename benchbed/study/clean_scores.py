@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from benchbed.data import coco, person_boxes, roots
 from benchbed.data.annotations import DetectionSet, PoseSet, SplitFacts
+from benchbed.data.evaluation_pictures import PictureId, root_of
 from benchbed.data.fingerprint import of_detection, of_people
 from benchbed.errors import DataError, UsageError
 from benchbed.finetune.detection import READERS
@@ -29,7 +30,6 @@ from benchbed.records.record import UNDEFINED, Record
 from benchbed.records.store import read_record, read_rows
 from benchbed.specs.protocol import KINDS
 from benchbed.specs.strict import parse_spec
-from benchbed.study.evaluation_pictures import PictureId, root_of
 
 Metrics = dict[str, float]
 

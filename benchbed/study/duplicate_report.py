@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from benchbed.data.evaluation_pictures import PictureId
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.specs.strict import Frozen
-from benchbed.study.evaluation_pictures import PictureId
 
 SCHEMA_VERSION: Literal[1] = 1
 

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from benchbed.data import augment
+from benchbed.data.evaluation_pictures import EvaluationPicture
 from benchbed.errors import UsageError
 from benchbed.models.backbone import Backbone
 from benchbed.models.sources import LoadedBackbone
 from benchbed.study.alterations import altered_in_every_way
 from benchbed.study.duplicate_report import Embedding
-from benchbed.study.evaluation_pictures import EvaluationPicture
 
 SIDE = 224
 """Pixels of the square that pictures are squeezed into before they are embedded."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchbed import __version__
+from benchbed.data.evaluation_pictures import EvaluationPicture, EvaluationSet
 from benchbed.pretrain.corpus import Corpus
 from benchbed.study.duplicate_features import Alignment, align, is_flat
 from benchbed.study.duplicate_report import (
@@ -22,7 +23,6 @@ from benchbed.study.duplicate_report import (
     ScanSettings,
     TaskMatches,
 )
-from benchbed.study.evaluation_pictures import EvaluationPicture, EvaluationSet
 from benchbed.study.hash_index import HashIndex, build_index, find_near
 from benchbed.study.perceptual_hash import (
     CROPS,

@@ -9,6 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchbed.data.evaluation_pictures import (
+    EvaluationSet,
+    PictureId,
+    evaluation_set,
+    root_of,
+)
 from benchbed.errors import UsageError
 from benchbed.pretrain.corpora import open_corpus
 from benchbed.pretrain.corpus import Corpus
@@ -19,12 +25,6 @@ from benchbed.study.cells import Pretraining, Weights
 from benchbed.study.clean_scores import rescore_without
 from benchbed.study.collect import Found, ends
 from benchbed.study.duplicate_report import METHOD, DuplicateReport, read_report, write_report
-from benchbed.study.evaluation_pictures import (
-    EvaluationSet,
-    PictureId,
-    evaluation_set,
-    root_of,
-)
 from benchbed.study.near_duplicates import OnProgress, scan
 from benchbed.study.pretrainer import weights_folder
 from benchbed.study.trained_pictures import (

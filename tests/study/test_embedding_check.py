@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchbed.data.evaluation_pictures import EvaluationPicture
 from benchbed.data.world.spec import SplitSpec
 from benchbed.data.world.writing import crowded_scene
 from benchbed.errors import UsageError
@@ -16,7 +17,6 @@ from benchbed.study.embedding_check import (
     cosine,
     embedding_of,
 )
-from benchbed.study.evaluation_pictures import EvaluationPicture
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchbed.data import pictures
+from benchbed.data.evaluation_pictures import EvaluationPicture, EvaluationSet
 from benchbed.data.world.spec import SplitSpec
 from benchbed.data.world.writing import crowded_scene
 from benchbed.errors import DataError
@@ -17,7 +18,6 @@ from benchbed.study import near_duplicates
 from benchbed.study.alterations import ALTERATIONS, altered_in_every_way
 from benchbed.study.duplicate_report import Embedding, ScanSettings
 from benchbed.study.embedding_check import EmbeddingCheck
-from benchbed.study.evaluation_pictures import EvaluationPicture, EvaluationSet
 from benchbed.study.near_duplicates import scan
 
 COCO_MINI = Path(

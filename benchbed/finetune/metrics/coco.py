@@ -79,23 +79,31 @@ def score_categories(
         ValueError: a result names a picture that the ground truth does not have.
         RunFailedError: a result holds a number that is not finite.
     """
-    content, source = _load(ground_truth)
+    content, source = read_annotations(ground_truth)
     known = {int(image["id"]) for image in content["images"]}
     strangers = {int(result["image_id"]) for result in results} - known
     if strangers:
         raise ValueError(f"{source}: no picture with id {min(strangers)}, which a result names")
     counted = known if image_ids is None else known & {int(image_id) for image_id in image_ids}
-    truth = _prepare_truth(content, kind, counted, source)
+    truth = prepare_truth(content, kind, counted, source)
     categories = {category["id"] for category in truth["categories"]}
     found = [
-        _prepare_result(result, kind)
+        prepare_result(result, kind)
         for result in results
         if int(result["image_id"]) in counted and int(result["category_id"]) in categories
     ]
     return _evaluate(truth, found, kind)
 
 
-def _load(ground_truth: dict[str, Any] | Path) -> tuple[dict[str, Any], str]:
+def read_annotations(ground_truth: dict[str, Any] | Path) -> tuple[dict[str, Any], str]:
+    """The content of an annotation file, and what to call it in a message.
+
+    Args:
+        ground_truth: a COCO annotation file, or its content.
+
+    Raises:
+        DataError: the file is missing or is not COCO annotations.
+    """
     source = "ground truth" if isinstance(ground_truth, dict) else str(ground_truth)
     if isinstance(ground_truth, dict):
         content: Any = ground_truth
@@ -112,10 +120,20 @@ def _load(ground_truth: dict[str, Any] | Path) -> tuple[dict[str, Any], str]:
     return content, source
 
 
-def _prepare_truth(
+def prepare_truth(
     content: dict[str, Any], kind: Kind, counted: set[int], source: str
 ) -> dict[str, Any]:
-    """Keep what the figures depend on, for the counted pictures, with ids from 1."""
+    """Keep what the figures depend on, for the counted pictures, with ids from 1.
+
+    Args:
+        content: COCO annotations; not changed.
+        kind: what is compared.
+        counted: ids of the pictures that count.
+        source: what to call the annotations in a message.
+
+    Raises:
+        DataError: an annotation lacks a field, holds no number, or has the id of another one.
+    """
     annotations: list[dict[str, Any]] = []
     seen: set[Any] = set()
     for annotation in content["annotations"]:
@@ -161,7 +179,13 @@ def _prepare_annotation(annotation: dict[str, Any], kind: Kind, new_id: int) -> 
     return prepared
 
 
-def _prepare_result(result: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+def prepare_result(result: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
+    """One COCO result with plain numbers, boxes as 4 and keypoints as 51 of them.
+
+    Raises:
+        ValueError: it holds another count of numbers.
+        RunFailedError: one of them is not finite.
+    """
     values = np.asarray(result[kind], dtype=np.float64).ravel().tolist()
     confidence = float(result["score"])
     expected = 4 if kind == "bbox" else _KEYPOINT_VALUES

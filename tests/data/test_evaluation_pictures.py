@@ -6,10 +6,10 @@ from PIL import Image
 
 from benchbed.data import roots
 from benchbed.data.check import layout
+from benchbed.data.evaluation_pictures import evaluation_set, root_of
 from benchbed.data.task_splits import READERS
 from benchbed.errors import DataError
 from benchbed.specs.protocol import find_protocol
-from benchbed.study.evaluation_pictures import evaluation_set, root_of
 from benchbed.world_cache import cached_world
 
 
