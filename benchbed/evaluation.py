@@ -20,6 +20,7 @@ from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.memory import memory_told
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
+from benchbed.engine.run_lock import run_held
 from benchbed.engine.sessions import Ledger
 from benchbed.engine.step_log import StepLog
 from benchbed.errors import DataError
@@ -30,6 +31,7 @@ from benchbed.lr_grid import tune
 from benchbed.models.cost import forward_flops, parameter_count
 from benchbed.models.sources import LoadedBackbone, build
 from benchbed.placement import choose_device, choose_workers, require_devices
+from benchbed.records.disk import require_writable
 from benchbed.records.provenance import collect_provenance, device_facts
 from benchbed.records.record import (
     Arguments,
@@ -41,7 +43,7 @@ from benchbed.records.record import (
     TrainingFacts,
 )
 from benchbed.records.store import SUFFIX, backbone_label, find_record, record_path, write_record
-from benchbed.unfinished import begin
+from benchbed.unfinished import begin, unfinished_folder
 from benchbed.world_cache import cached_world
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
@@ -89,10 +91,11 @@ def run_job(
     one writes the record and all return it.
 
     Raises:
-        UsageError: unknown backbone or device, or a record that cannot be read.
+        UsageError: unknown backbone or device, a record that cannot be read, or a folder that
+            cannot be written.
         DataError: the data set is missing or invalid.
         CheckpointError: the weights cannot be used.
-        RunFailedError: training or scoring failed.
+        RunFailedError: training or scoring failed, or another process runs the job.
     """
     if job.options.gpus > 1 and distributed.world_size() == 1:
         return _run_together(job, on_progress, say)
@@ -113,6 +116,29 @@ def run_job(
         warning = loaded.audit.pixel_warning(loaded.convention)
         if warning:
             say(f"  {warning}")
+    with _held(job, path):
+        # whoever ran it until just now may have finished it
+        done = distributed.from_first(find_record(path))
+        if done is not None:
+            return Outcome(done, path, skipped=True)
+        return _run(job, loaded, path, device, on_progress, say)
+
+
+def _held(job: Job, path: Path) -> AbstractContextManager[None]:
+    if distributed.rank() != 0:
+        return nullcontext()
+    require_writable(path.parent)
+    return run_held(unfinished_folder(job, path), job.options.out)
+
+
+def _run(
+    job: Job,
+    loaded: LoadedBackbone,
+    path: Path,
+    device: torch.device,
+    on_progress: OnProgress,
+    say: Say,
+) -> Outcome:
     root = data_root(job, say)
     provenance = collect_provenance()
     unfinished = begin(job, path, device, say)

@@ -32,6 +32,10 @@ class UnfinishedRun:
     snapshots: Snapshots
     ledger: Ledger
 
+    def remove_temporaries(self) -> None:
+        """Remove what killed sessions were writing; only for the one process that writes here."""
+        self.snapshots.remove_temporaries()
+
     @property
     def keeping(self) -> Keeping:
         """For the engine."""
@@ -52,11 +56,17 @@ class UnfinishedRun:
     def clear(self) -> None:
         """Remove everything: the record is there."""
         self.snapshots.clear()
-        (self.folder / FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.folder / FILE).unlink()
         for folder in (self.folder, self.folder.parent):
             # another run's folder beside it keeps the parent
             with suppress(OSError):
                 folder.rmdir()
+
+
+def unfinished_folder(job: Job, record: Path) -> Path:
+    """Where a run is kept until its record is written."""
+    return job.options.out / FOLDER / record.name.removesuffix(SUFFIX)
 
 
 def begin(
@@ -70,7 +80,7 @@ def begin(
     Raises:
         RunFailedError: the account of an earlier session cannot be read.
     """
-    folder = job.options.out / FOLDER / record.name.removesuffix(SUFFIX)
+    folder = unfinished_folder(job, record)
     commit, _ = commit_and_dirty(SOURCE_TREE)
     identity = f"{record.name}\0{commit}\0{torch.__version__}"
     snapshots = Snapshots(

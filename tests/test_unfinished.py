@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchbed import evaluation, unfinished
-from benchbed.errors import RunFailedError, UsageError
+from benchbed.errors import UsageError
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.records.store import read_all, read_rows
 
@@ -87,7 +87,7 @@ def test_snapshots_of_other_code_are_refused_by_name(world, tmp_path, monkeypatc
 
 def test_a_folder_that_cannot_be_written_ends_the_run_in_one_line(world, tmp_path):
     (tmp_path / unfinished.FOLDER).write_text("in the way")
-    with pytest.raises(RunFailedError, match=r"unfinished.*cannot be made"):
+    with pytest.raises(UsageError, match=r"unfinished.*cannot be written.*in the way"):
         evaluation.run_job(job_in(tmp_path, world))
 
 

@@ -1,6 +1,7 @@
 """One pretraining run: from what was asked for to run folders that `--backbone` takes."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +18,19 @@ from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import CUDA_REPORT_INTERVAL, Execution, Progress, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.memory import memory_told
+from benchbed.engine.run_lock import run_held
 from benchbed.engine.sessions import Ledger
 from benchbed.engine.snapshots import Snapshots
-from benchbed.errors import RunFailedError
+from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.finetune.classification import Classifier
 from benchbed.models.loaded import Say, silent
 from benchbed.placement import choose_device, choose_workers, require_devices
 from benchbed.pretrain.checkpoints import (
     LOG,
     LossLog,
+    complete,
     finished_card,
+    remove_leftovers,
     write_checkpoint,
     write_scores,
 )
@@ -93,7 +97,8 @@ def pretrain(
         UsageError: options that do not fit each other, the corpus or the folder.
         DataError: the corpus is missing or invalid, or a picture cannot be read.
         CheckpointError: the weights to start from, or all snapshots, cannot be used.
-        RunFailedError: training diverged, or the folder cannot be written.
+        RunFailedError: training diverged, the folder cannot be written, or another process runs the
+            job.
     """
     job.check()
     if job.gpus > 1 and distributed.world_size() == 1:
@@ -102,13 +107,25 @@ def pretrain(
     plan = plan_pretraining(job, say, corpus)
     done = distributed.from_first(finished_card(plan.folder, plan.run))
     if done is not None:
+        if distributed.rank() == 0:
+            _complete(plan, say)
         return PretrainOutcome(plan.folder, done, skipped=True)
     for line in plan.lines():
         say(f"  {line}")
     a_pass = job.micro_batch or -(-job.recipe.batch_size // distributed.world_size())
-    with seeded_torch(job.seed), memory_told(a_pass):
-        card = _train(plan, device, on_progress, say)
+    with _held(plan):
+        # whoever ran it until just now may have finished it
+        done = distributed.from_first(finished_card(plan.folder, plan.run))
+        if done is not None:
+            return PretrainOutcome(plan.folder, done, skipped=True)
+        with seeded_torch(job.seed), memory_told(a_pass):
+            card = _train(plan, device, on_progress, say)
     return PretrainOutcome(plan.folder, card, skipped=False)
+
+
+def _held(plan: PretrainPlan) -> AbstractContextManager[None]:
+    first = distributed.rank() == 0
+    return run_held(plan.folder, plan.folder) if first else nullcontext()
 
 
 def pretrain_backbone(corpus: str, recipe: str, **asked: Any) -> PretrainOutcome:
@@ -150,6 +167,8 @@ def _train(plan: PretrainPlan, device: torch.device, on_progress: OnProgress, sa
         plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFailedError(f"{plan.folder}: cannot be made ({error.strerror})") from error
+    if first:
+        remove_leftovers(plan.folder)
     ledger = Ledger(
         plan.folder, distributed.world_size(), plan.pictures_a_pass, device_facts(device).name
     )
@@ -170,9 +189,9 @@ def _train(plan: PretrainPlan, device: torch.device, on_progress: OnProgress, sa
             shown = next(iter(evaluation.metrics.items()))
             say(f"  {step * recipe.batch_size} samples: {shown[0]} {shown[1]:.4f}")
 
-    snapshots = Snapshots(
-        plan.folder / SNAPSHOTS, plan.run, job.snapshot_s, job.snapshot_steps, say
-    )
+    snapshots = _snapshots(plan, say)
+    if first:
+        snapshots.remove_temporaries()
     steps = frozenset(count // recipe.batch_size for count in plan.checkpoints)
     trained = train(
         run, training, _execution(plan, device), seed=job.seed, on_progress=report,
@@ -186,6 +205,22 @@ def _train(plan: PretrainPlan, device: torch.device, on_progress: OnProgress, sa
     found = distributed.from_first(card)
     assert found is not None
     return found
+
+
+def _complete(plan: PretrainPlan, say: Say) -> None:
+    """Do what a run left that was killed after its card was written; nothing where that cannot be.
+
+    What was asked for is there already: no failure here is one of the call.
+    """
+    with suppress(BenchbedError), _held(plan):
+        complete(plan.folder)
+        _snapshots(plan, say).clear()
+
+
+def _snapshots(plan: PretrainPlan, say: Say) -> Snapshots:
+    job = plan.job
+    folder = plan.folder / SNAPSHOTS
+    return Snapshots(folder, plan.run, job.snapshot_s, job.snapshot_steps, say)
 
 
 def _write(

@@ -1,0 +1,127 @@
+"""What the disk refuses: told in one line with what helps, and found before hours are spent."""
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchbed.errors import BenchbedError, RunFailedError, UsageError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST})
+"""A file where a folder has to be."""
+
+UNNAMED_MAY_FAIL = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+"""What a file system, or an old kernel, answers that makes no files without a name."""
+
+
+def refused(path: Path, error: BaseException) -> RunFailedError:
+    """The line for something that could not be written: the file, the reason and the remedy.
+
+    Args:
+        path: what was to be written.
+        error: an OSError, or what a library made of one (torch and safetensors do).
+    """
+    number = disk_errno(error)
+    if number is None:
+        reason = " ".join(str(error).split())
+        return RunFailedError(f"{path}: cannot be written ({reason}); the same command goes on")
+    reason = os.strerror(number)
+    if number in FULL:
+        remedy = "make room there: the same command goes on"
+    elif number in FORBIDDEN:
+        remedy = "make the folder writable, or name another one"
+    elif number in IN_THE_WAY:
+        remedy = "a file is in the way: move it, or name another folder"
+    else:
+        remedy = "the same command goes on once the disk is well again"
+    return RunFailedError(f"{path}: cannot be written ({reason}); {remedy}")
+
+
+@contextmanager
+def disk_told(path: Path) -> Iterator[None]:
+    """Turn the disk's refusal of `path` into one line.
+
+    Raises:
+        RunFailedError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def disk_errno(error: BaseException | None) -> int | None:
+    """Number of the system's error that is behind an exception, None without any."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno
+        # safetensors is written in Rust and keeps the number in its text only
+        if told := re.search(r"\(os error (\d+)\)", str(error)):
+            return int(told[1])
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse, before anything is trained, a folder that results could not be written to.
+
+    Nothing is made and nothing is left there: the nearest folder above that exists is tried.
+
+    Raises:
+        UsageError: it is not writable, or a file is in its way.
+        RunFailedError: the disk is full.
+    """
+    place = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    try:
+        _try_a_file(place)
+    except OSError as error:
+        raise not_writable(folder, error) from error
+
+
+def not_writable(folder: Path, error: OSError) -> BenchbedError:
+    """The refusal of a folder that was named for results, before anything is trained."""
+    told = refused(folder, error)
+    return UsageError(str(told)) if error.errno in FORBIDDEN | IN_THE_WAY else told
+
+
+def _try_a_file(folder: Path) -> None:
+    if hasattr(os, "O_TMPFILE"):
+        try:
+            # a file without a name: not even a kill leaves anything
+            os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600))
+            return
+        except OSError as error:
+            if error.errno not in UNNAMED_MAY_FAIL:
+                raise
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file in one step: whoever reads it finds the old text or the new one.
+
+    Args:
+        path: in a folder that exists.
+        text: written as UTF-8 with plain line ends.
+
+    Raises:
+        OSError: the disk refuses; what was there before is still there.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
