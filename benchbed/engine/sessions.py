@@ -1,14 +1,13 @@
 """What a run has cost so far, over all its restarts."""
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchbed.engine.snapshots import replace_durably
 from benchbed.errors import RunFailedError
+from benchbed.records.durable import write_durably
 
 FILE = "sessions.json"
 
@@ -69,11 +68,9 @@ class Ledger:
         if not at_once and time.monotonic() - self._written < WRITE_INTERVAL_S:
             return
         self._written = time.monotonic()
-        temporary = self._path.with_name(f".{FILE}-{os.getpid()}.tmp")
         try:
             rows = [asdict(session) for session in self.sessions]
-            temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-            replace_durably(temporary, self._path)
+            write_durably(self._path, json.dumps(rows, indent=1) + "\n")
         except OSError as error:
             raise RunFailedError(f"{self._path}: cannot be written ({error.strerror})") from error
 

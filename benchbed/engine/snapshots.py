@@ -1,6 +1,5 @@
 """Snapshots of a run under way: written whole or not at all, checked before they are trusted."""
 
-import os
 import re
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 
 from benchbed.errors import BenchbedError, CheckpointError, RunFailedError, UsageError
 from benchbed.models.checkpoint import file_sha256, read_checkpoint
+from benchbed.records.durable import remove_temporaries, replace_durably, temporary_beside
 
 FORMAT = 1
 """Of the content; another one is not read."""
@@ -74,6 +74,10 @@ class Snapshots:
             )
         return None
 
+    def remove_temporaries(self) -> None:
+        """Remove what a killed writer left; only for the one process that writes here."""
+        remove_temporaries(self.folder)
+
     def write(self, step: int, content: dict[str, Any]) -> Path:
         """Write one snapshot in one step and remove those that are no longer needed.
 
@@ -85,14 +89,16 @@ class Snapshots:
             RunFailedError: the folder cannot be written.
         """
         content = {"format": FORMAT, "identity": self.identity, "step": step, **content}
+        temporary = temporary_beside(self.folder / "step")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self.folder / f".step-{os.getpid()}.tmp"
             torch.save(content, temporary)
             path = self.folder / f"step-{step:09}-{file_sha256(temporary)[:16]}.pt"
             replace_durably(temporary, path)
         except (OSError, RuntimeError) as error:
             # torch.save tells of a full disk by a RuntimeError
+            with suppress(OSError):
+                temporary.unlink()
             raise RunFailedError(
                 f"{self.folder}: the snapshot of step {step} cannot be written ({error})"
             ) from error
@@ -103,9 +109,10 @@ class Snapshots:
 
     def clear(self) -> None:
         """Remove all snapshots: the run is done."""
-        for path in [*self.folder.glob("step-*.pt"), *self.folder.glob(".step-*.tmp")]:
+        for path in self.folder.glob("step-*.pt"):
             with suppress(OSError):
                 path.unlink()
+        self.remove_temporaries()
         with suppress(OSError):
             self.folder.rmdir()
 
@@ -114,19 +121,6 @@ def snapshot_files(folder: Path) -> list[Path]:
     """Snapshots in a folder, by rising step; of one step the newest last."""
     found = [path for path in folder.glob("step-*.pt") if NAME.fullmatch(path.name)]
     return sorted(found, key=lambda path: (path.name[:14], path.stat().st_mtime_ns))
-
-
-def replace_durably(temporary: Path, path: Path) -> None:
-    """Rename a finished file onto `path`, both on the disk before this returns."""
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:

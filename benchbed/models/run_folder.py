@@ -1,8 +1,8 @@
 """benchbed's own run folders: a trunk's weights with the card that says what they are."""
 
 import contextlib
-import os
 import re
+import shutil
 from pathlib import Path
 
 import yaml
@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.models.backbone import Backbone
 from benchbed.models.checkpoint import file_sha256
+from benchbed.records.durable import (
+    remove_temporaries,
+    replace_durably,
+    temporary_beside,
+    write_durably,
+)
 from benchbed.specs.card import Card, Pretraining, load_card
 from benchbed.specs.strict import parse_spec
 
@@ -65,9 +71,11 @@ def write_run_folder(
         RunFailedError: the folder cannot be written.
     """
     pixels = backbone.convention
+    # in a folder of its own, as safetensors writes under a name that it draws
+    place = temporary_beside(folder / "trunk")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = _write_weights(folder, backbone.trunk)
+        place.mkdir(parents=True, exist_ok=True)
+        temporary = _write_weights(place, backbone.trunk)
         sha256 = file_sha256(temporary)
         name = f"trunk-{sha256[:12]}.safetensors"
         content: dict[str, object] = {
@@ -87,49 +95,49 @@ def write_run_folder(
         }
         if pretraining is not None:
             content["pretraining"] = pretraining.model_dump(mode="json")
-        card = _checked(content, folder, temporary)
-        temporary.replace(folder / name)
-        _replace_text(folder / CARD, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
-        _remove_others(folder, keep=name)
+        card = _checked(content, folder)
+        replace_durably(temporary, folder / name)
+        write_durably(folder / CARD, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        _remove_weights(folder, keep=name)
     except OSError as error:
         raise RunFailedError(f"{folder}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
     return card
 
 
-def _checked(content: dict[str, object], folder: Path, temporary: Path) -> Card:
+def remove_unnamed(folder: Path) -> None:
+    """Remove what a killed writer left: unfinished files, and weights that no card names.
+
+    Only for a folder that no other process writes into.
+
+    Raises:
+        UsageError: there is a card and it cannot be read.
+    """
+    remove_temporaries(folder)
+    _remove_weights(folder, keep=read_run_folder(folder).file if is_run_folder(folder) else None)
+
+
+def _checked(content: dict[str, object], folder: Path) -> Card:
     try:
         return parse_spec(Card, content)
     except ValueError as error:
-        temporary.unlink()
         raise UsageError(f"{folder / CARD}: {' '.join(str(error).split())}") from error
 
 
-def _write_weights(folder: Path, trunk: nn.Module) -> Path:
+def _write_weights(place: Path, trunk: nn.Module) -> Path:
     # safetensors refuses tensors that share memory; clones of tied weights are loaded as tied
     tensors = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in trunk.state_dict().items()
         if isinstance(value, Tensor)
     }
-    path = folder / f".trunk-{os.getpid()}.tmp"
+    path = place / "trunk"
     save_file(tensors, path)
-    _flush(path)
     return path
 
 
-def _replace_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    _flush(temporary)
-    temporary.replace(path)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
-def _remove_others(folder: Path, keep: str) -> None:
+def _remove_weights(folder: Path, keep: str | None) -> None:
     for path in folder.iterdir():
         if path.name != keep and re.fullmatch(r"trunk-[0-9a-f]{12}\.safetensors", path.name):
             with contextlib.suppress(OSError):

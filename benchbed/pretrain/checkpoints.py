@@ -1,7 +1,6 @@
 """What a pretraining run leaves behind: run folders along the way, their scores, and the log."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,10 +9,15 @@ from typing import Any
 
 from benchbed.engine.loop import Progress
 from benchbed.engine.sessions import Ledger
-from benchbed.engine.snapshots import replace_durably
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.models.backbone import Backbone
-from benchbed.models.run_folder import is_run_folder, read_run_folder, write_run_folder
+from benchbed.models.run_folder import (
+    is_run_folder,
+    read_run_folder,
+    remove_unnamed,
+    write_run_folder,
+)
+from benchbed.records.durable import write_durably
 from benchbed.records.provenance import collect_provenance
 from benchbed.specs.card import Card, Pretraining
 
@@ -118,11 +122,44 @@ def write_scores(folder: Path) -> None:
     Raises:
         RunFailedError: it cannot be written.
     """
+    _write_text(folder / SCORES, json.dumps(_score_rows(folder), indent=1) + "\n")
+
+
+def _score_rows(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for place in [*checkpoint_folders(folder).values(), folder]:
         if is_run_folder(place) and (found := read_run_folder(place).pretraining) is not None:
             rows.append({"samples_seen": found.samples_seen, **found.validation})
-    _write_text(folder / SCORES, json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed sessions of a run left unfinished in its folder.
+
+    Only for the one process that writes there.
+
+    Raises:
+        UsageError: a card cannot be read.
+    """
+    for place in (folder, *folder.glob("samples-*")):
+        if place.is_dir():
+            remove_unnamed(place)
+
+
+def complete(folder: Path) -> None:
+    """Do what is left of a run whose final weights are there and that was killed right after.
+
+    Raises:
+        RunFailedError: the scores cannot be written.
+    """
+    remove_leftovers(folder)
+    rows = _score_rows(folder)
+    try:
+        written = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        written = None
+    if written != rows:
+        write_scores(folder)
 
 
 class LossLog:
@@ -171,9 +208,7 @@ def _step(line: str) -> int:
 
 
 def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        replace_durably(temporary, path)
+        write_durably(path, text)
     except OSError as error:
         raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error

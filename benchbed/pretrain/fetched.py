@@ -7,13 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from benchbed.engine import distributed
-from benchbed.engine.snapshots import replace_durably
 from benchbed.errors import DataError
 from benchbed.models.loaded import Say, silent
 from benchbed.pretrain.shard_bytes import opened_shard
 from benchbed.pretrain.shard_names import shard_name
 from benchbed.pretrain.shard_stream import ShardStream
 from benchbed.pretrain.shards import ShardCorpus
+from benchbed.records.durable import replace_durably
 
 BLOCK = 1 << 20
 

@@ -7,8 +7,7 @@ import io
 import json
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.records.record import SCHEMA_VERSION, Record
+from benchbed.records.staging import remove_leftovers, staged_beside
 
 RECORDS = "records"
 SUFFIX = ".record.json"
@@ -56,7 +56,7 @@ def record_path(
 
 
 def detail_path(path: Path, kind: str) -> Path:
-    """Compressed rows (`detail` or `predictions`) beside a record."""
+    """Compressed JSON (`detail`, `predictions` or `resamples`) beside a record."""
     return path.with_name(path.name.removesuffix(SUFFIX) + f".{kind}.json.gz")
 
 
@@ -66,7 +66,7 @@ def weights_path(path: Path) -> Path:
 
 
 def file_beside(path: Path, kind: str) -> Path:
-    """The file of a kind that a record's `files` names: `detail`, `predictions` or `weights`."""
+    """The file of a kind that a record's `files` names; `weights` is the only one not JSON."""
     return weights_path(path) if kind == "weights" else detail_path(path, kind)
 
 
@@ -76,6 +76,7 @@ def write_record(
     detail: list[dict[str, Any]],
     predictions: list[dict[str, Any]],
     weights: WriteFile | None = None,
+    resamples: dict[str, Any] | None = None,
 ) -> Record:
     """Write detail and predictions, then the record: a record on disk is a finished run.
 
@@ -87,6 +88,7 @@ def write_record(
         detail: JSON rows.
         predictions: JSON rows.
         weights: writes the fine-tuned weights, where they are kept.
+        resamples: JSON of the scores on drawn pictures, where they are known.
 
     Returns:
         The record as it is on disk, with the sha256 of each file beside it.
@@ -97,30 +99,31 @@ def write_record(
     """
     if path.exists():
         raise _exists(path)
+    rows = {"detail": detail, "predictions": predictions, "resamples": resamples}
     contents: dict[str, bytes | WriteFile] = {
-        kind: _compressed(rows, detail_path(path, kind))
-        for kind, rows in (("detail", detail), ("predictions", predictions))
+        kind: _compressed(content, detail_path(path, kind))
+        for kind, content in rows.items()
+        if content is not None
     }
     if weights is not None:
         contents["weights"] = weights
-    staged: dict[Path, Path] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files = {}
-        for kind, content in contents.items():
-            temporary = staged[file_beside(path, kind)] = _stage(file_beside(path, kind), content)
-            files[kind] = file_sha256(temporary)
-        stored = record.model_copy(update={"files": files})
-        staged[path] = _stage(path, record_bytes(stored, path))
-        with locked(path.parent):
-            _publish(path, staged)
+        remove_leftovers(path)
+        with staged_beside(path) as folder:
+            staged = {
+                file_beside(path, kind): _stage(folder / kind, content)
+                for kind, content in contents.items()
+            }
+            files = {kind: file_sha256(folder / kind) for kind in contents}
+            stored = record.model_copy(update={"files": files})
+            staged[path] = _stage(folder / "record", record_bytes(stored, path))
+            with locked(path.parent):
+                _publish(path, staged)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)
     return stored
 
 
@@ -139,25 +142,69 @@ def record_bytes(record: Record, path: Path) -> bytes:
     return (_json(record.model_dump(mode="json"), path, indent=1) + "\n").encode()
 
 
-def publish_copy(path: Path, content: bytes) -> None:
+def publish_copy(path: Path, content: bytes, beside: Mapping[str, bytes] | None = None) -> None:
     """Put the bytes of a record in place, whole or not at all; to be called while `locked`.
 
+    Args:
+        path: where the record goes.
+        content: of its file.
+        beside: content of the files beside it, by kind; they are in place before the record is.
+
     Raises:
-        UsageError: a file is there already.
+        UsageError: a record is there already.
         RunFailedError: the disk refuses it.
     """
-    temporary = None
+    staged: dict[Path, Path] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _stage(path, content)
-        _publish(path, {path: temporary})
+        for kind, own in (beside or {}).items():
+            staged[file_beside(path, kind)] = _stage(file_beside(path, kind), own)
+        staged[path] = _stage(path, content)
+        _publish(path, staged)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
     finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
+
+
+def put_copy_beside(path: Path, kind: str, content: bytes) -> None:
+    """Put a file beside a record that is there; whole or not at all, to be called while `locked`.
+
+    Raises:
+        UsageError: it is there already.
+        RunFailedError: the disk refuses it.
+    """
+    file = file_beside(path, kind)
+    if file.exists():
+        raise _exists(file)
+    temporary = None
+    try:
+        temporary = _stage(file, content)
+        temporary.replace(file)
+    except OSError as error:
+        raise RunFailedError(f"{file}: cannot be written ({error.strerror})") from error
+    finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def put_beside(path: Path, kind: str, content: Any) -> Path:
+    """Put JSON beside a record that is there.
+
+    Returns:
+        the file.
+
+    Raises:
+        UsageError: it is there already.
+        RunFailedError: the disk refuses it.
+    """
+    file = detail_path(path, kind)
+    with locked(path.parent):
+        put_copy_beside(path, kind, _compressed(content, file))
+    return file
 
 
 def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -248,31 +295,22 @@ def _json(content: Any, path: Path, indent: int | None = None) -> str:
         raise RunFailedError(f"{path}: holds what JSON cannot ({error})") from error
 
 
-def _compressed(rows: list[dict[str, Any]], path: Path) -> bytes:
+def _compressed(content: Any, path: Path) -> bytes:
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, filename="") as stream:
-        stream.write(_json(rows, path).encode())
+        stream.write(_json(content, path).encode())
     return buffer.getvalue()
 
 
-def _stage(target: Path, content: bytes | WriteFile) -> Path:
-    """Write to a hidden file beside the target, down to the disk."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        if not isinstance(content, bytes):
-            content(temporary)
-        # a writer of its own may have put another file under the name
-        with temporary.open("r+b") as stream:
-            if isinstance(content, bytes):
-                stream.write(content)
-                stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _stage(temporary: Path, content: bytes | WriteFile) -> Path:
+    """Write to a file of the staging folder, down to the disk."""
+    if isinstance(content, bytes):
+        temporary.write_bytes(content)
+    else:
+        content(temporary)
+    with temporary.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    temporary.chmod(0o644)
     return temporary
 
 
@@ -298,6 +336,9 @@ def _publish(record: Path, staged: dict[Path, Path]) -> None:
     """Move staged files into place, the record last; called while the folder is held."""
     if record.exists():
         raise FileExistsError(record)
+    if weights_path(record) not in staged:
+        # of a killed run that was to keep them
+        weights_path(record).unlink(missing_ok=True)
     for target, temporary in staged.items():
         if target != record:
             # detail without a record is what an interrupted writer left
