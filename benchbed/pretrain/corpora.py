@@ -18,6 +18,10 @@ FORMS = (
     "a folder of class folders, tar shards (s-{000..099}.tar, or their folder), https://….tar,"
     " 'pipe:COMMAND', or world"
 )
+SMALLEST_WORLD = 34
+"""Side of the smallest pictures that the world can draw: in smaller ones a window of a wall, 0.15 of
+the width at the least and framed by 2 pixels, has no glass, which its drawing code cannot do. The
+code is part of the fingerprint of corpora that were trained on, so that it stays as it is."""
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
@@ -54,10 +58,21 @@ def open_corpus(
         return open_image_folder(Path(source))
     name, _, options = source.partition(":")
     if name == "world":
-        from benchbed.pretrain.world_corpus import open_world
-
-        return open_world(options)
+        return _world(options)
     raise DataError(f"{source}: no such corpus; give {FORMS}")
+
+
+def _world(options: str) -> Corpus:
+    from benchbed.pretrain.world_corpus import open_world
+
+    corpus = open_world(options)
+    side = corpus.options.side
+    if side < SMALLEST_WORLD:
+        raise UsageError(
+            f"world:{options}: side={side} is too small to draw every picture; take"
+            f" {SMALLEST_WORLD} or more"
+        )
+    return corpus
 
 
 def _local_shards(source: str) -> list[Path]:

@@ -1,8 +1,10 @@
+import numpy as np
 import pytest
 from PIL import Image
 
+from benchbed.data.world import textures
 from benchbed.errors import DataError, UsageError
-from benchbed.pretrain.corpora import open_corpus
+from benchbed.pretrain.corpora import SMALLEST_WORLD, open_corpus
 from benchbed.pretrain.image_folder import ImageFolder
 from benchbed.pretrain.shard_stream import ShardStream
 from benchbed.pretrain.shards import ShardCorpus
@@ -41,6 +43,31 @@ def test_the_world_is_opened_by_name_unless_a_folder_is_called_so(tmp_path, monk
     (tmp_path / "world" / "cat").mkdir(parents=True)
     Image.new("RGB", (3, 2)).save(tmp_path / "world" / "cat" / "a.png")
     assert isinstance(open_corpus("world"), ImageFolder)
+
+
+@pytest.mark.parametrize("side", [32, SMALLEST_WORLD - 1])
+def test_a_world_too_small_to_draw_every_picture_is_refused(side):
+    with pytest.raises(UsageError, match=rf"side={side} is too small .*; take 34 or more"):
+        open_corpus(f"world:cache=none,side={side}")
+
+
+class Least(np.random.Generator):
+    """Draws the low end of every range, and a window whenever there is a choice."""
+
+    def uniform(self, low=0.0, high=1.0, size=None):
+        return low
+
+    def random(self, size=None, dtype=np.float64):
+        return 0.0 if size is None else super().random(size, dtype)
+
+
+def test_the_smallest_world_has_room_for_the_smallest_window():
+    narrow = Least(np.random.PCG64(0))
+    assert textures._wall(13, SMALLEST_WORLD, narrow).shape == (13, SMALLEST_WORLD, 3)
+    with pytest.raises(ValueError, match="height and width"):
+        textures._wall(13, SMALLEST_WORLD - 1, narrow)
+    corpus = open_corpus(f"world:cache=none,side={SMALLEST_WORLD}")
+    assert corpus.picture(0).shape == (SMALLEST_WORLD, SMALLEST_WORLD, 3)
 
 
 def test_commands_and_urls_are_streams(shards):
