@@ -154,20 +154,20 @@ def publish_copy(path: Path, content: bytes, beside: Mapping[str, bytes] | None 
         UsageError: a record is there already.
         RunFailedError: the disk refuses it.
     """
-    staged: dict[Path, Path] = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for kind, own in (beside or {}).items():
-            staged[file_beside(path, kind)] = _stage(file_beside(path, kind), own)
-        staged[path] = _stage(path, content)
-        _publish(path, staged)
+        remove_leftovers(path)
+        with staged_beside(path) as folder:
+            staged = {
+                file_beside(path, kind): _stage(folder / kind, own)
+                for kind, own in (beside or {}).items()
+            }
+            staged[path] = _stage(folder / "record", content)
+            _publish(path, staged)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)
 
 
 def put_copy_beside(path: Path, kind: str, content: bytes) -> None:
@@ -180,15 +180,12 @@ def put_copy_beside(path: Path, kind: str, content: bytes) -> None:
     file = file_beside(path, kind)
     if file.exists():
         raise _exists(file)
-    temporary = None
     try:
-        temporary = _stage(file, content)
-        temporary.replace(file)
+        remove_leftovers(path)
+        with staged_beside(path) as folder:
+            _stage(folder / kind, content).replace(file)
     except OSError as error:
         raise RunFailedError(f"{file}: cannot be written ({error.strerror})") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def put_beside(path: Path, kind: str, content: Any) -> Path:
