@@ -19,9 +19,9 @@ FORMS = (
     " 'pipe:COMMAND', or world"
 )
 SMALLEST_WORLD = 34
-"""Side of the smallest pictures that the world can draw: in smaller ones a window of a wall, 0.15 of
-the width at the least and framed by 2 pixels, has no glass, which its drawing code cannot do. The
-code is part of the fingerprint of corpora that were trained on, so that it stays as it is."""
+"""Side of the smallest pictures that the world can draw: in smaller ones a window of a wall, 0.15
+of the width at the least and framed by 2 pixels, has no glass, which its drawing code cannot do.
+The code is part of the fingerprint of corpora that were trained on, so that it stays as it is."""
 PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 
