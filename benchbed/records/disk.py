@@ -102,26 +102,3 @@ def _try_a_file(folder: Path) -> None:
                 raise
     with tempfile.TemporaryFile(dir=folder):
         pass
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file in one step: whoever reads it finds the old text or the new one.
-
-    Args:
-        path: in a folder that exists.
-        text: written as UTF-8 with plain line ends.
-
-    Raises:
-        OSError: the disk refuses; what was there before is still there.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
