@@ -1,14 +1,8 @@
-"""The quickstart: the shipped backbones on the five mini tasks, several runs side by side."""
+"""The quickstart: the shipped backbones on the five mini tasks."""
 
-from collections.abc import Generator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.jobs import Job, JobOptions, plan_jobs
-from benchbed.side_by_side import worker_pool
 
 BACKBONES = (
     "efficientnet-lite0-imagenet",
@@ -21,21 +15,15 @@ BACKBONES = (
 TASKS = ("imagenet-cls-mini", "voc-det-mini", "voc-seg-mini", "coco-det-mini", "coco-pose-mini")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How one job of the pool ended."""
+def quickstart_jobs(out: Path, seeds: int, passed: tuple[str, ...] = ()) -> list[Job]:
+    """All jobs, seed by seed, so that an interrupted quickstart has whole rounds.
 
-    job: Job
-    headline: str = ""
-    """Primary metric and seconds."""
-    skipped: bool = False
-    error: str | None = None
-    exit_code: int = 0
-
-
-def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
-    """All jobs, seed by seed, so that an interrupted quickstart has whole rounds."""
-    options = JobOptions(data_root=None, out=out, device="cpu")
+    Args:
+        out: folder of the records.
+        seeds: runs of each backbone on each task.
+        passed: what the command line was given, for the records.
+    """
+    options = JobOptions(data_root=None, out=out, device="cpu", passed=passed)
     jobs = [
         job
         for backbone in BACKBONES
@@ -45,34 +33,3 @@ def quickstart_jobs(out: Path, seeds: int) -> list[Job]:
         )
     ]  # fmt: skip
     return sorted(jobs, key=lambda job: (job.seed, TASKS.index(job.protocol.id)))
-
-
-def run_side_by_side(jobs: list[Job], processes: int) -> Generator[Finished, None, None]:
-    """Run jobs in `processes` single-threaded processes; yields each as it ends.
-
-    When the caller stops early, so do the runs: records are written whole or not at all.
-    """
-    with worker_pool(processes) as pool:
-        futures = [pool.submit(_run, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise RunFailedError(
-                "a run's process was killed, most likely for memory; finished records are kept:"
-                " free some memory, or go on with --processes 1"
-            ) from error
-
-
-def _run(job: Job) -> Finished:
-    from benchbed.evaluation import run_job
-
-    try:
-        outcome = run_job(job)
-    except BenchbedError as error:
-        return Finished(job, error=str(error), exit_code=error.exit_code)
-    record = outcome.record
-    value = record.metrics[record.primary_metric]
-    seconds = record.cost.wall_clock_s
-    headline = f"{record.primary_metric} {100 * value:.1f} ({seconds:.0f} s)"
-    return Finished(job, headline, outcome.skipped)

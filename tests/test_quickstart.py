@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchbed.jobs import JobOptions
-from benchbed.quickstart import BACKBONES, TASKS, quickstart_jobs, run_side_by_side
+from benchbed.jobs_side_by_side import run_side_by_side
+from benchbed.quickstart import BACKBONES, TASKS, quickstart_jobs
 from benchbed.records.store import read_all
 from benchbed.specs.card import random_twins
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ import typer
 from benchbed.errors import BenchbedError, JobsFailedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from benchbed.jobs import Job
+    from benchbed.jobs_side_by_side import Finished
 
 HEARD_FIRST_S = 3.0
 """Under torchrun, what the other processes wait before they tell an error: torchrun ends them when
@@ -28,6 +32,7 @@ DataRoot = Annotated[
 
 
 def evaluate(
+    context: typer.Context,
     backbone: Annotated[
         str,
         typer.Option(
@@ -51,6 +56,12 @@ def evaluate(
     gpus: Annotated[
         int | None,
         typer.Option("--gpus", min=1, help="GPUs a run; with --device cpu, processes."),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes", min=1, help="Runs side by side, each on one thread or its own GPUs."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -101,6 +112,7 @@ def evaluate(
         tensorboard=tensorboard,
         snapshot_s=snapshot_every,
         keep_weights=keep_weights,
+        passed=context.obj or (),
     )
     jobs = plan_jobs(
         backbone, tuple(task), arch=arch, seeds=tuple(seed or ()), steps=steps,
@@ -109,7 +121,11 @@ def evaluate(
     if dry_run:
         _show_plans(jobs)
     elif _torchrun_processes() > 1:
+        if processes is not None:
+            raise UsageError("--processes: torchrun started the processes; leave it out")
         _run_as_one_of_several(jobs)
+    elif processes is not None:
+        _run_side_by_side(jobs, processes)
     else:
         _run_all(jobs)
 
@@ -185,7 +201,47 @@ def _run_all(jobs: "list[Job]") -> None:
             typer.echo(f"error: {error}", err=True)
             continue
         typer.echo("\n".join(outcome.lines()))
-    if failures and len(failures) == len(jobs):
+    _raise_any(failures, len(jobs))
+
+
+def _run_side_by_side(jobs: "list[Job]", processes: int) -> None:
+    from benchbed.cli.cell_progress import CellProgress
+    from benchbed.evaluation import data_root
+    from benchbed.jobs_side_by_side import run_side_by_side
+    from benchbed.study.cells import RunOptions
+    from benchbed.study.execute import choose_crew
+
+    options = jobs[0].options
+    crew = choose_crew(RunOptions(options.out, device=options.device, gpus=options.gpus), processes)
+    for job in {job.protocol.identity(): job for job in jobs}.values():
+        # a world that is not there yet is drawn once, not by every process
+        data_root(job)
+    typer.echo(f"{len(jobs)} runs, {crew.processes} at a time; records go to {options.out}")
+    failures: list[Exception] = []
+    unrankable: dict[tuple[str, ...], None] = {}
+    runs = run_side_by_side(jobs, crew.processes, crew.gpu_shares)
+    with closing(runs), CellProgress(len(jobs)) as progress:
+        for done in runs:
+            if isinstance(done.error, UsageError) or (done.error and len(jobs) == 1):
+                raise done.error
+            progress.ended(f"{done.job.protocol.id} seed {done.job.seed}", _state(done))
+            if done.error is not None:
+                failures.append(done.error)
+                typer.echo(f"error: {done.job.describe()}: {done.message}", err=True)
+            unrankable[done.unrankable] = None
+    for reasons in filter(None, unrankable):
+        typer.echo(f"unrankable: {'; '.join(reasons)}")
+    _raise_any(failures, len(jobs))
+
+
+def _state(done: "Finished") -> str:
+    if done.error is not None:
+        return "failed"
+    return f"{done.headline}{', already done, skipped' if done.skipped else ''}"
+
+
+def _raise_any(failures: "Sequence[Exception]", jobs: int) -> None:
+    if failures and len(failures) == jobs:
         raise failures[0]
     if failures:
-        raise JobsFailedError(f"{len(failures)} of {len(jobs)} jobs failed; the rest are done")
+        raise JobsFailedError(f"{len(failures)} of {jobs} jobs failed; the rest are done")

@@ -10,10 +10,11 @@ import typer
 from benchbed.errors import JobsFailedError
 
 if TYPE_CHECKING:
-    from benchbed.quickstart import Finished
+    from benchbed.jobs_side_by_side import Finished
 
 
 def quickstart(
+    context: typer.Context,
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the records and the leaderboard.")
     ] = Path("quickstart"),
@@ -25,11 +26,12 @@ def quickstart(
     """Rank four backbones on five mini tasks: two with ImageNet weights, two without."""
     import os
 
-    from benchbed.quickstart import BACKBONES, TASKS, quickstart_jobs, run_side_by_side
+    from benchbed.jobs_side_by_side import run_side_by_side
+    from benchbed.quickstart import BACKBONES, TASKS, quickstart_jobs
     from benchbed.world_cache import cached_world
 
     start = time.perf_counter()
-    jobs = quickstart_jobs(out, seeds)
+    jobs = quickstart_jobs(out, seeds, context.obj or ())
     typer.echo(
         f"{len(BACKBONES)} backbones x {len(TASKS)} tasks x {seeds} seeds = {len(jobs)} runs;"
         f" records go to {out}"
@@ -47,7 +49,7 @@ def quickstart(
     typer.echo(f"{len(jobs)} runs ({skipped} already done, skipped) in {seconds:.0f} s")
     failed = [done for done in finished if done.error]
     for done in failed:
-        typer.echo(f"error: {done.job.describe()}: {done.error}", err=True)
+        typer.echo(f"error: {done.job.describe()}: {done.message}", err=True)
     if failed:
         raise JobsFailedError(f"{len(failed)} of {len(jobs)} runs failed; the rest are done")
 
