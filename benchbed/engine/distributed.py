@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
@@ -136,8 +137,14 @@ def together(model: nn.Module, device: torch.device, unused: bool) -> nn.Module:
         unused: whether some trainable parameter gets no gradient, which costs a search a step.
 
     Statistics of batch norms follow the first process's from pass to pass; `share_buffers` ends
-    with them.
+    with them. Parameters that lie in parts (`benchbed.engine.sharding`) see to themselves.
     """
+    parts = [name for name, p in model.named_parameters() if isinstance(p, DTensor)]
+    if len(parts) == len(list(model.parameters())):
+        return model
+    if parts:
+        leave_out = DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+        leave_out(model, parts)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(
         model,
         device_ids=[device] if device.type == "cuda" else None,
@@ -146,7 +153,11 @@ def together(model: nn.Module, device: torch.device, unused: bool) -> nn.Module:
 
 
 def exchanging(model: nn.Module, now: bool) -> AbstractContextManager[None]:
-    """Around forward and backward: gradients are exchanged at its end, or only kept."""
+    """Around forward and backward: gradients are exchanged at its end, or only kept.
+
+    Those of parameters that lie in parts are exchanged at the end of every pass: kept whole, they
+    would take the memory that the parts are there to save.
+    """
     if now or not isinstance(model, DistributedDataParallel):
         return nullcontext()
     return model.no_sync()

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from benchbed.engine import distributed
+from benchbed.engine import distributed, full_state, sharding
 from benchbed.engine.interrupts import Interrupts
 from benchbed.engine.snapshots import Snapshots
 
@@ -37,6 +37,10 @@ class Parts:
     optimiser: torch.optim.Optimizer
     device: torch.device
     seed: int
+    rows: sharding.Rows = field(default_factory=dict)
+    """Those that the optimiser works on, of parameters that lie in parts."""
+    skeleton: nn.Module | None = None
+    """Of a model that lies in parts; see `benchbed.engine.sharding.whole`."""
 
     def capture(self) -> dict[str, Any]:
         """Everything the next step depends on; the random state of all processes."""
@@ -44,18 +48,18 @@ class Parts:
         if self.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
-            "model": self.model.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "model": full_state.module_state(self.model),
+            "averaged": None if self.averaged is None else full_state.module_state(self.averaged),
+            "optimiser": full_state.optimiser_state(self.optimiser, self.rows),
             "random": distributed.gathered([state]),
         }
 
     def restore(self, content: dict[str, Any]) -> None:
         """Put a captured state back; a run of another number of processes draws new dropout."""
-        self.model.load_state_dict(content["model"])
+        full_state.load_module_state(self.model, content["model"])
         if self.averaged is not None:
-            self.averaged.load_state_dict(content["averaged"])
-        self.optimiser.load_state_dict(content["optimiser"])
+            full_state.load_module_state(self.averaged, content["averaged"])
+        full_state.load_optimiser_state(self.optimiser, self.rows, content["optimiser"])
         states = content["random"]
         if len(states) != distributed.world_size():
             torch.manual_seed(self.seed + int(content["step"]))
@@ -87,7 +91,7 @@ class Keeper:
         with torch.random.fork_rng(devices):
             distributed.share_buffers(model)
             model.eval()
-            self._keeping.on_kept(step, model)
+            self._keeping.on_kept(step, sharding.whole(model, self._parts.skeleton))
         for module, training in modes:
             module.training = training
         return time.perf_counter() - start

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from benchbed.engine import distributed
+from benchbed.engine import distributed, sharding
 from benchbed.engine.batches import ShuffledBatches, training_loader
 from benchbed.engine.finetune import Evaluation, FineTune, to_device
 from benchbed.engine.freezing import freeze, set_train_mode, synchronise
@@ -45,6 +45,8 @@ class Execution:
     """Steps between reports; by default 1, and `CUDA_REPORT_INTERVAL` on CUDA."""
     compile: bool = False
     """Run the model through torch.compile; its kernels may differ in the last bits."""
+    shard: sharding.Shard = "none"
+    """What of the model lies in parts with several processes; without `compile`."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,13 @@ class Trained:
     """Losses of every reported step, with `step`."""
 
 
+def _in_half(training: Training, device: torch.device) -> bool:
+    wanted = training.precision == "bf16" and device.type == "cuda"
+    return wanted and torch.cuda.is_bf16_supported()
+
+
 def _autocast(training: Training, device: torch.device) -> AbstractContextManager[object]:
-    if training.precision == "bf16" and device.type == "cuda" and torch.cuda.is_bf16_supported():
+    if _in_half(training, device):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()
 
@@ -122,6 +129,7 @@ def train(
             keeper.keep_state(step + 1, told, log.state, last=step + 1 == schedule.steps)
         seconds = log.seconds()
     distributed.share_buffers(best)
+    best = sharding.whole(best, parts.skeleton)
     return Trained(best, schedule.steps, seconds, log.images_per_s(schedule.steps), log.rows)
 
 
@@ -135,10 +143,18 @@ def _parts(run: FineTune, training: Training, execution: Execution, seed: int) -
     _synchronise(model, backbone, training, device)
     freeze(backbone, training)
     set_train_mode(model, backbone, training)
-    optimiser = build_optimiser(
-        parameter_groups(model, backbone, training.optimiser), training.optimiser, device
+    averaged = _averaged(model, training)
+    skeleton = sharding.shard(
+        model,
+        [] if averaged is None else [averaged.module],
+        execution.shard,
+        device,
+        _in_half(training, device),
     )
-    return Parts(model, _averaged(model, training), optimiser, device, seed)
+    groups, rows = sharding.with_rows(parameter_groups(model, backbone, training.optimiser))
+    optimiser = build_optimiser(groups, training.optimiser, device)
+    sharding.lend_gradients(optimiser, rows)
+    return Parts(model, averaged, optimiser, device, seed, rows, skeleton)
 
 
 def _report_interval(execution: Execution) -> int:
@@ -182,7 +198,7 @@ def _averaged(model: nn.Module, training: Training) -> AveragedModel | None:
     if training.ema_decay is None:
         return None
     average = get_ema_multi_avg_fn(training.ema_decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=sharding.of_parts(average), use_buffers=True)
 
 
 def _micro_batches(
@@ -300,6 +316,6 @@ def _set_lr(optimiser: torch.optim.Optimizer, schedule: ResolvedSchedule, step: 
 def _update(model: nn.Module, optimiser: torch.optim.Optimizer, training: Training) -> None:
     clip = training.optimiser.grad_clip
     if clip is not None:
-        nn.utils.clip_grad_norm_((p for p in model.parameters() if p.requires_grad), clip)
+        sharding.clip_gradients((p for p in model.parameters() if p.requires_grad), clip)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
