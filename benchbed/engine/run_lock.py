@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -20,6 +21,9 @@ process."""
 
 ATTEMPTS = 100
 """Others may remove the file, or the folder, between two looks at it."""
+
+PAUSE_S = 0.05
+"""Between two looks at what a dead process still holds."""
 
 _held: set[int] = set()
 
@@ -68,13 +72,21 @@ def _take(folder: Path) -> tuple[int | None, Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
+            # another process's last act was to remove the empty folder
+            if folder.exists() and not folder.is_dir():
+                raise
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(handle)
-            raise _in_use(folder, _owner(path)) from error
+            owner = _owner(path)
+            if owner is None or not _is_gone(*owner):
+                raise _in_use(folder, owner) from error
+            # a process that it had just started is about to let go
+            time.sleep(PAUSE_S)
+            continue
         except OSError:
             # a network file system may know no locks
             os.close(handle)
