@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from benchbed.errors import BenchbedError, UsageError
 
 if TYPE_CHECKING:
     from benchbed.pretrain.job import PretrainJob
+    from benchbed.specs.card import Shard
 
 HEARD_FIRST_S = 3.0
 """Under torchrun, what the other processes wait before they tell an error, as in `eval`."""
@@ -82,6 +83,15 @@ def pretrain(
     compile: Annotated[
         bool, typer.Option("--compile", help="Run the network through torch.compile.")
     ] = False,
+    shard: Annotated[
+        str,
+        typer.Option(
+            "--shard",
+            metavar="none|classifier|all",
+            help="What each of several GPUs holds a part of only (FSDP), where the classifier"
+            " outgrows one.",
+        ),
+    ] = "none",
     snapshot_s: Annotated[
         float, typer.Option("--snapshot-every", min=1, help="Seconds between snapshots.")
     ] = 600.0,
@@ -113,6 +123,7 @@ def pretrain(
         gpus=_processes(gpus),
         micro_batch=micro_batch,
         compile=compile,
+        shard=cast("Shard", shard),
         snapshot_s=snapshot_s,
     )
     job.check()

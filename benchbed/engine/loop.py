@@ -23,6 +23,7 @@ from benchbed.engine.progress import RunLog
 from benchbed.engine.schedule import ResolvedSchedule, resolve_schedule
 from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.models.backbone import Backbone
+from benchbed.specs.card import Shard
 from benchbed.specs.training import Training
 
 CUDA_REPORT_INTERVAL = 20
@@ -45,7 +46,7 @@ class Execution:
     """Steps between reports; by default 1, and `CUDA_REPORT_INTERVAL` on CUDA."""
     compile: bool = False
     """Run the model through torch.compile; its kernels may differ in the last bits."""
-    shard: sharding.Shard = "none"
+    shard: Shard = "none"
     """What of the model lies in parts with several processes; without `compile`."""
 
 

@@ -7,7 +7,7 @@ each process gets its rows of the averaged gradient.
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -17,11 +17,7 @@ from torch.distributed.tensor import DTensor
 
 from benchbed.engine.distributed import share_buffers
 from benchbed.errors import UsageError
-
-Shard = Literal["none", "classifier", "all"]
-"""What lies in parts: nothing, all but the backbone, or everything."""
-
-SHARDS: tuple[Shard, ...] = get_args(Shard)
+from benchbed.specs.card import Shard
 
 Rows = dict[nn.Parameter, DTensor]
 """This process's rows, sharing their memory with the parameters that they are of."""
@@ -48,7 +44,7 @@ def shard(
     Args:
         model: with a `backbone`; on `device`, whole. It has the first process's values afterwards.
         copies: of the model, which are cut up alike: averages of its weights.
-        how: see `Shard`.
+        how: `classifier` is all but the backbone.
         device: where the model is.
         half: whether forward passes run under autocast to bf16: the head is then gathered in bf16,
             into which autocast would turn it; gradients are averaged in float32 all the same.

@@ -5,9 +5,10 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from benchbed.errors import UsageError
+from benchbed.specs.card import Shard
 from benchbed.specs.pretraining import PretrainRecipe
 
 
@@ -46,6 +47,8 @@ class PretrainJob:
     gpus: int = 1
     micro_batch: int | None = None
     compile: bool = False
+    shard: Shard = "none"
+    """Like the number of processes it moves the last bits only: no part of the run's hash."""
     snapshot_s: float | None = 600.0
     """Seconds between snapshots to go on from."""
     snapshot_steps: int | None = None
@@ -71,6 +74,19 @@ class PretrainJob:
             raise UsageError(f"--noise {self.noise:g}: a share from 0 to 1 is needed")
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise UsageError(f"--name {self.name}: a folder name of letters, digits, ., - and _")
+        self._check_shard()
+
+    def _check_shard(self) -> None:
+        if self.shard not in get_args(Shard):
+            raise UsageError(f"--shard {self.shard}: one of {', '.join(get_args(Shard))} is needed")
+        if self.shard == "none":
+            return
+        if self.gpus < 2:
+            raise UsageError(
+                f"--shard {self.shard}: one process holds everything; add --gpus N, or leave it out"
+            )
+        if self.compile:
+            raise UsageError(f"--shard {self.shard} and --compile exclude each other: use one")
 
     def subset(self) -> dict[str, Any]:
         """What is asked for of the corpus, plain JSON."""

@@ -58,6 +58,9 @@ class PretrainPlan:
         yield f"samples     {self.samples}, {self.samples / len(data.train):.3g} a picture"
         if self.checkpoints:
             yield f"weights at  {', '.join(str(count) for count in self.checkpoints)} samples too"
+        if self.job.shard != "none":
+            what = {"classifier": "the classifier", "all": "the whole model"}[self.job.shard]
+            yield f"sharded     {what}, over {self.job.gpus} processes"
         for deviation in self.facts.shared["deviations"]:
             yield f"deviation   {deviation}"
         yield f"folder      {self.folder}  ({self.state()})"
@@ -122,6 +125,7 @@ def plan_pretraining(
         "samples_total": samples,
         "started_from": begun,
         "compiled": job.compile,
+        "sharded": job.shard,
         "deviations": _deviations(job, start, samples, len(data.train), pictures_a_pass),
     }
     return PretrainPlan(

@@ -247,6 +247,7 @@ def _execution(plan: PretrainPlan, device: torch.device) -> Execution:
         micro_batch=plan.job.micro_batch,
         report_interval=max(usual, plan.samples // plan.job.recipe.batch_size // MOST_REPORTS),
         compile=plan.job.compile,
+        shard=plan.job.shard,
     )
 
 

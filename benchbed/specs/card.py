@@ -11,6 +11,9 @@ from benchbed.specs.strict import Frozen, load_spec
 Positive = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
+Shard = Literal["none", "classifier", "all"]
+"""What of a model each of several processes holds a part of only: nothing, all but the backbone, or
+everything."""
 
 
 class Pixels(Frozen):
@@ -84,6 +87,8 @@ class Pretraining(Frozen):
     device: str
     compiled: bool = False
     """Whether torch.compile made the kernels: other last bits, and other dropout from one seed."""
+    sharded: Shard = "none"
+    """What lay in parts, of several processes, where these weights were written: other last bits."""
     software: dict[str, Any]
     """benchbed's commit and the versions of what it stands on, where these weights were written."""
     validation: dict[str, float]
@@ -109,8 +114,10 @@ class Card(Frozen):
     """Id of the same architecture from random initialisation."""
     source: str
     licence: str
+    pictures: Annotated[int, Field(ge=1)] | None = None
+    """Different pictures that the weights were pretrained on; None where nobody has said."""
     pretraining: Pretraining | None = None
-    """Of weights that benchbed pretrained."""
+    """Of weights that benchbed pretrained; its own `pictures` counts."""
 
     @model_validator(mode="after")
     def _fits_weights(self) -> Self:
@@ -119,6 +126,8 @@ class Card(Frozen):
             raise ValueError("file and sha256 are required with weights and not used without")
         if (self.weights == "package") != (self.package is not None and self.install is not None):
             raise ValueError("package and install are required by weights: package, only")
+        if self.pictures is not None and (not has_file or self.pretraining is not None):
+            raise ValueError("pictures is for weights that somebody else pretrained")
         return self
 
 
