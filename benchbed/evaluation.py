@@ -43,7 +43,7 @@ from benchbed.records.record import (
     TrainingFacts,
 )
 from benchbed.records.store import SUFFIX, backbone_label, find_record, record_path, write_record
-from benchbed.unfinished import begin, unfinished_folder
+from benchbed.unfinished import begin, clear_finished, unfinished_folder
 from benchbed.world_cache import cached_world
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
@@ -110,6 +110,8 @@ def run_job(
     path = _record_path(job, loaded)
     done = distributed.from_first(find_record(path))
     if done is not None:
+        if distributed.rank() == 0:
+            clear_finished(job, path)
         return Outcome(done, path, skipped=True)
     if loaded.audit is not None:
         say(f"  loaded: {loaded.audit.summary()}")
@@ -282,7 +284,7 @@ def _record(
         unrankable_reasons=reasons,
         dataset=run.dataset,
         provenance=provenance,
-        arguments=Arguments(passed=sys.argv[1:], resolved=_resolved(job, device)),
+        arguments=Arguments(passed=list(job.options.passed), resolved=_resolved(job, device)),
         device=device_facts(device).model_copy(update={"count": distributed.world_size()}),
         cost=Cost(
             wall_clock_s=sum(session.seconds for session in sessions),
@@ -325,6 +327,7 @@ def _backbone_facts(loaded: LoadedBackbone, run: FineTune, flops: int) -> Backbo
 
 def _resolved(job: Job, device: torch.device) -> dict[str, Any]:
     options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(job.options).items()}
+    del options["passed"]
     options["workers"] = choose_workers(job.options.workers, device)
     return {"backbone": job.backbone, "arch": job.arch, "seed": job.seed, **options}
 

@@ -10,11 +10,14 @@ import torch
 
 from benchbed.engine import distributed
 from benchbed.engine.keeping import Keeping
+from benchbed.engine.run_lock import run_held
 from benchbed.engine.sessions import FILE, Ledger
 from benchbed.engine.snapshots import Snapshots
-from benchbed.errors import RunFailedError
+from benchbed.errors import BenchbedError, RunFailedError
 from benchbed.jobs import Job
+from benchbed.records.durable import remove_temporaries
 from benchbed.records.provenance import SOURCE_TREE, commit_and_dirty, device_facts
+from benchbed.records.staging import remove_leftovers
 from benchbed.records.store import SUFFIX
 
 FOLDER = "unfinished"
@@ -31,10 +34,6 @@ class UnfinishedRun:
     folder: Path
     snapshots: Snapshots
     ledger: Ledger
-
-    def remove_temporaries(self) -> None:
-        """Remove what killed sessions were writing; only for the one process that writes here."""
-        self.snapshots.remove_temporaries()
 
     @property
     def keeping(self) -> Keeping:
@@ -55,18 +54,32 @@ class UnfinishedRun:
 
     def clear(self) -> None:
         """Remove everything: the record is there."""
-        self.snapshots.clear()
         with suppress(OSError):
             (self.folder / FILE).unlink()
-        for folder in (self.folder, self.folder.parent):
-            # another run's folder beside it keeps the parent
-            with suppress(OSError):
-                folder.rmdir()
+        self.snapshots.clear()
+        # another run's folder beside it keeps the parent
+        with suppress(OSError):
+            self.folder.parent.rmdir()
 
 
 def unfinished_folder(job: Job, record: Path) -> Path:
     """Where a run is kept until its record is written."""
     return job.options.out / FOLDER / record.name.removesuffix(SUFFIX)
+
+
+def clear_finished(job: Job, record: Path) -> None:
+    """Remove what a run left that was killed after its record was written.
+
+    Another process that runs there, or a folder that cannot be written, is no failure of a call
+    whose record is there.
+    """
+    remove_leftovers(record)
+    folder = unfinished_folder(job, record)
+    if folder.is_dir():
+        with suppress(BenchbedError), run_held(folder, job.options.out):
+            with suppress(OSError):
+                (folder / FILE).unlink()
+            Snapshots(folder, identity="").clear()
 
 
 def begin(
@@ -75,12 +88,15 @@ def begin(
     """Take up what an interrupted run of the same record left, or begin anew.
 
     Snapshots belong to the code that made them: those of another commit are refused by name, as a
-    run that two versions trained could not be repeated. Nothing is written yet.
+    run that two versions trained could not be repeated. Nothing is written yet; what killed
+    sessions were writing is removed.
 
     Raises:
         RunFailedError: the account of an earlier session cannot be read.
     """
     folder = unfinished_folder(job, record)
+    if distributed.rank() == 0:
+        remove_temporaries(folder)
     commit, _ = commit_and_dirty(SOURCE_TREE)
     identity = f"{record.name}\0{commit}\0{torch.__version__}"
     snapshots = Snapshots(
