@@ -33,6 +33,8 @@ class JobOptions:
     """Store the fine-tuned weights beside the record, for `benchbed verify --rerun`."""
     snapshot_s: float = 600.0
     """Seconds between snapshots that an interrupted run goes on from."""
+    passed: tuple[str, ...] = ()
+    """The command line's arguments as typed, for the record; none where a program calls."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,14 @@ class Listener(Callback):
         self.heard.append(("record", record.seed))
 
 
+def test_a_record_says_nothing_of_what_the_calling_script_was_given(run, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py", "--token", "hf_secret"])
+    (record,) = run("random:timm:test_resnet")
+    assert record.arguments.passed == []
+    assert "hf_secret" not in record.model_dump_json()
+    assert record.arguments.resolved["limit"] == 8
+
+
 def test_a_live_network_scores_what_its_checkpoint_scores_on_the_command_line(run, tmp_path):
     model = network()
     torch.save(model.state_dict(), tmp_path / "net.pth")

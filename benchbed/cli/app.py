@@ -82,7 +82,8 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
+        arguments = sys.argv[1:]
+        app(arguments, obj=tuple(arguments))
     except BenchbedError as error:
         _fail(str(error), error.exit_code)
     except Interrupted:

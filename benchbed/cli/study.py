@@ -23,6 +23,7 @@ REPORT = "report"
 
 
 def study(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="STUDY", help="A preset (mini) or a FILE.yaml.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of all results. Default: studies/<id>.")
@@ -64,7 +65,9 @@ def study(
     from benchbed.study.pretrainer import planned
 
     plan = planned(spec)
-    options = RunOptions(out or Path("studies") / spec.id, data_root, device, gpus, workers)
+    folder = out or Path("studies") / spec.id
+    passed = context.obj or ()
+    options = RunOptions(folder, data_root, device, gpus, workers, passed)
     check_comparable(plan, options)
     crew = choose_crew(options, processes)
     found = find_cells(plan, options.out)

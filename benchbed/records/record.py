@@ -66,6 +66,7 @@ class Arguments(Frozen):
     """The call, as it was typed and as it was understood."""
 
     passed: list[str]
+    """Of benchbed's command line; empty where a program called, whose own are not its business."""
     resolved: dict[str, Any]
 
 

@@ -23,6 +23,8 @@ class RunOptions:
     """GPUs that train one cell together."""
     workers: int | None = None
     """Loader processes a training process."""
+    passed: tuple[str, ...] = ()
+    """The command line's arguments as typed, for the records."""
 
 
 @dataclass(frozen=True)

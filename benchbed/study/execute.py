@@ -243,6 +243,7 @@ def job_of(backbone: str, task: str, seed: int, options: RunOptions) -> Job:
         device=options.device,
         workers=options.workers,
         gpus=options.gpus,
+        passed=options.passed,
     )
     (job,) = plan_jobs(
         backbone, (task,), arch=None, seeds=(seed,), steps=None, overrides=(), options=common

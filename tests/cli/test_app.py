@@ -44,6 +44,7 @@ def test_a_shortened_run_writes_an_unrankable_record_and_is_skipped_the_second_t
     assert "step 2/2" in first.stdout
     (record,) = read_all(tmp_path / "runs")
     assert not record.rankable
+    assert record.arguments.passed == ["eval", *FAST, "--out", "runs"]
     assert record.cost.parameters_total > record.backbone.parameters
     assert record.dataset["train"]["pictures"] == 20
     again = benchbed("eval", *FAST, "--out", "runs")
