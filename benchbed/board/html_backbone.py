@@ -164,6 +164,8 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
+    if isinstance(value, int):
+        return f"{value:,}"
     if isinstance(value, list | tuple):
         is_plain = all(not isinstance(part, dict | list | tuple) for part in value)
         return ", ".join(map(_plain, value)) if value and is_plain else _json(value, "none")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchbed.board.html_plots import Datum, Panel, make_panel
 from benchbed.board.html_table import Line, bounds, cell_text
 from benchbed.board.ranking import Board, Cell
-from benchbed.records.record import Record
+from benchbed.records.record import BackboneFacts, Record
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,23 @@ def pretraining_pictures(records: list[Record]) -> float | None:
     """Different pictures that a backbone was pretrained on, as its records tell.
 
     0 for random initialisation. None where the records do not tell, and where pretraining went on
-    from other weights, whose pictures are not counted.
+    from other weights, whose pictures are not counted. Records that were written before the card
+    told are silent beside those that came after.
     """
-    backbone = records[0].backbone
+    told = (_told_pictures(record.backbone) for record in records)
+    return next((pictures for pictures in told if pictures is not None), None)
+
+
+def _told_pictures(backbone: BackboneFacts) -> float | None:
     if backbone.checkpoint_sha256 is None:
         return 0.0
-    told = backbone.notes.get("pretraining")
-    if not isinstance(told, dict) or told.get("started_from") is not None:
+    run = backbone.notes.get("pretraining")
+    if run is None:
+        pictures = backbone.notes.get("pretraining_pictures")
+    elif not isinstance(run, dict) or run.get("started_from") is not None:
         return None
-    pictures = told.get("pictures")
+    else:
+        pictures = run.get("pictures")
     if isinstance(pictures, bool) or not isinstance(pictures, int) or pictures <= 0:
         return None
     return float(pictures)

@@ -161,6 +161,8 @@ def _from_card(card: Card, folder: Path, seed: int, allow_partial: bool) -> Load
     backbone = initialised(card.arch, seed, convention)
     source = f"card:{card.id}"
     notes: dict[str, Any] = {"arch": card.arch, "weights": card.source, "licence": card.licence}
+    if card.pictures is not None:
+        notes["pretraining_pictures"] = card.pictures
     if card.pretraining is not None:
         notes["pretraining"] = card.pretraining.model_dump(mode="json")
     if card.weights == "random":

@@ -197,6 +197,14 @@ def test_pictures_of_pretraining_are_known_only_where_a_record_tells_all(
     assert pretraining_pictures([with_notes(make_record(sha=sha), **notes)]) == pictures
 
 
+def test_a_cards_pictures_count_where_benchbed_did_not_pretrain(make_record):
+    record = make_record(sha="a" * 64)
+    from_card = with_notes(record, pretraining_pictures=1_281_167)
+    assert pretraining_pictures([from_card]) == 1_281_167
+    assert pretraining_pictures([record, from_card]) == 1_281_167
+    assert pretraining_pictures([with_notes(record, pretraining_pictures=True)]) is None
+
+
 def test_cells_sort_by_the_full_number(records):
     tags = Reading(render_site(records)["index.html"]).tags
     sorts = [a["data-sort"] for t, a in tags if t == "td" and a.get("data-column") == "task-0"]

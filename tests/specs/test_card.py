@@ -43,9 +43,19 @@ def test_a_twin_is_a_card_of_the_same_architecture_at_random():
         assert cards[twin].pixels == cards[name].pixels
 
 
+def test_cards_with_imagenet_weights_say_how_many_pictures_made_them():
+    cards = [load_card(path) for path in card_files().values()]
+    # 1,281,167 is the training set of ILSVRC 2012
+    told = {card.id: card.pictures for card in cards if card.id.endswith("-imagenet")}
+    assert set(told.values()) == {1_281_167}
+    assert {card.pictures for card in cards if card.weights == "random"} == {None}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"pictures": 0}, "pictures"),
+        ({"pictures": 5, "weights": "random", "file": None, "sha256": None}, "pictures is for"),
         ({"sha256": None}, "file and sha256 are required"),
         ({"weights": "random"}, "file and sha256 are required"),
         ({"weights": "package"}, "package and install are required"),
