@@ -153,7 +153,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Facts:
         if isinstance(part, dict) and part:
             facts += _flat(part, f"{label}: ")
         else:
-            facts.append((label, _plain(part)))
+            facts.append((label, f"{part:,}" if type(part) is int else _plain(part)))
     return tuple(facts)
 
 
@@ -164,8 +164,6 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, list | tuple):
         is_plain = all(not isinstance(part, dict | list | tuple) for part in value)
         return ", ".join(map(_plain, value)) if value and is_plain else _json(value, "none")
