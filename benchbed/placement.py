@@ -10,6 +10,10 @@ from benchbed.errors import UsageError
 MOST_WORKERS = 8
 """Loader processes a GPU by default; more seldom help one."""
 
+MOST_WORKERS_A_CORE, ALWAYS_ALLOWED_WORKERS = 4, 64
+"""Loader processes that may be asked for: beyond them a typo is likelier than a wish, as each takes
+hundreds of megabytes."""
+
 
 def choose_device(name: str | None) -> torch.device:
     """The device asked for, or CUDA where there is one; of several processes each its own GPU.
@@ -53,10 +57,21 @@ def choose_workers(asked: int | None, device: torch.device) -> int:
     """Loader processes: as asked; by default this process's share of the cores on CUDA, else 0.
 
     No result depends on them: a sample is a function of (seed, epoch, index).
+
+    Raises:
+        UsageError: more are asked for than this machine can be meant to run, or fewer than none.
     """
     if asked is not None:
+        most = max(ALWAYS_ALLOWED_WORKERS, MOST_WORKERS_A_CORE * _cores())
+        if not 0 <= asked <= most:
+            raise UsageError(f"--workers {asked}: 0 to {most} loader processes on this machine")
         return asked
     if device.type != "cuda":
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(MOST_WORKERS, (cores or 1) // distributed.world_size()))
+    return max(1, min(MOST_WORKERS, _cores() // distributed.world_size()))
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -104,6 +104,7 @@ def pretrain(
     if job.gpus > 1 and distributed.world_size() == 1:
         return _run_together(job, on_progress, say, corpus)
     device = choose_device(job.device)
+    choose_workers(job.workers, device)
     plan = plan_pretraining(job, say, corpus)
     done = distributed.from_first(finished_card(plan.folder, plan.run))
     if done is not None:

@@ -72,9 +72,10 @@ def choose_crew(options: RunOptions, processes: int | None) -> Crew:
     Raises:
         UsageError: the device is not there, or has fewer GPUs than one run is to use.
     """
-    from benchbed.placement import choose_device
+    from benchbed.placement import choose_device, choose_workers
 
     device = choose_device(options.device)
+    choose_workers(options.workers, device)
     if device.type != "cuda":
         fitting = min(MOST_PROCESSES, os.cpu_count() or 1) // options.gpus
         return Crew(processes or max(1, fitting), device.type)
