@@ -100,7 +100,8 @@ def run_job(
     if job.options.gpus > 1 and distributed.world_size() == 1:
         return _run_together(job, on_progress, say)
     device = choose_device(job.options.device)
-    workers = choose_workers(job.options.workers, device)
+    # before anything is loaded
+    choose_workers(job.options.workers, device)
     loaded = build(
         job.backbone,
         arch=job.arch,
@@ -146,7 +147,9 @@ def _run(
     provenance = collect_provenance()
     unfinished = begin(job, path, device, say)
     _reset_peak_memory(device)
-    execution = Execution(device, workers, job.options.micro_batch)
+    execution = Execution(
+        device, choose_workers(job.options.workers, device), job.options.micro_batch
+    )
     a_pass = job.options.micro_batch or job.protocol.training.batch_size
     told = memory_told(a_pass, job.describe())
     with seeded_torch(job.seed), _step_log(job, path) as log, told:
