@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchbed.errors import UsageError
+from benchbed.records.disk import disk_errno
 from benchbed.records.store import WriteFile
 
 
@@ -21,7 +22,10 @@ def weights_writer(model: nn.Module) -> WriteFile:
             name: value.detach().cpu().clone().contiguous()
             for name, value in model.state_dict().items()
         }
-        save_file(state, path)
+        try:
+            save_file(state, path)
+        except SafetensorError as error:
+            raise OSError(disk_errno(error) or 0, str(error)) from error
 
     return write
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from benchbed.board.html import GENERATOR, PAGES, render_site
-from benchbed.errors import UsageError
+from benchbed.records.disk import not_writable
+from benchbed.records.durable import write_durably
 from benchbed.records.record import Record
 from benchbed.records.store import SUFFIX, read_record
 
@@ -28,16 +29,17 @@ def write_site(
 
     Raises:
         UsageError: the folder cannot be written.
+        RunFailedError: the disk is full; pages that were there are still whole.
     """
     site = site_pages(records, folder, records_root)
     try:
         for path, text in site.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8", newline="\n")
+            write_durably(path, text)
         for path in _left_over(folder, site):
             path.unlink()
     except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be written ({error.strerror})") from error
+        raise not_writable(folder, error) from error
     return list(site)
 
 

@@ -131,7 +131,7 @@ def _write(out: Path, checks: "list[TaskCheck]", *, subset: bool, deep: bool) ->
     import json
 
     from benchbed import __version__
-    from benchbed.errors import UsageError
+    from benchbed.records.disk import put_text
 
     content = {
         "benchbed": __version__,
@@ -139,7 +139,4 @@ def _write(out: Path, checks: "list[TaskCheck]", *, subset: bool, deep: bool) ->
         "deep": deep,
         "tasks": {one.task: one.facts for one in checks},
     }
-    try:
-        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot be written ({error.strerror})") from error
+    put_text(out, json.dumps(content, indent=1) + "\n")

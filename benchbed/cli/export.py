@@ -36,7 +36,7 @@ def model_index(
     """Write a backbone's results as the `model-index` of a Hugging Face model card."""
     from benchbed.board.model_index import model_index as make
     from benchbed.board.model_index import model_index_yaml
-    from benchbed.errors import UsageError
+    from benchbed.records.disk import put_text
     from benchbed.records.store import read_all
 
     index = make(read_all(records), backbone, model_name=name, source_url=source_url)
@@ -44,10 +44,6 @@ def model_index(
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
+    put_text(out, text)
     results = len(index[0]["results"])
     typer.echo(f"wrote {out}: {results} result{'s' * (results != 1)}; paste it into the model card")

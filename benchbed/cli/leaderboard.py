@@ -102,12 +102,9 @@ def write(page: "Page", out: Path) -> None:
 
     Raises:
         UsageError: it cannot be written there.
+        RunFailedError: the disk is full; a page that was there is still whole.
     """
-    from benchbed.errors import UsageError
+    from benchbed.records.disk import put_text
 
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page.text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written ({error.strerror})") from error
+    put_text(out, page.text)
     typer.echo(f"wrote {out}")

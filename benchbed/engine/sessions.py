@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchbed.errors import RunFailedError
+from benchbed.records.disk import refused
 from benchbed.records.durable import write_durably
 
 FILE = "sessions.json"
@@ -72,7 +73,7 @@ class Ledger:
             rows = [asdict(session) for session in self.sessions]
             write_durably(self._path, json.dumps(rows, indent=1) + "\n")
         except OSError as error:
-            raise RunFailedError(f"{self._path}: cannot be written ({error.strerror})") from error
+            raise refused(self._path, error) from error
 
 
 def _read(path: Path) -> tuple[Session, ...]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from benchbed.errors import BenchbedError, CheckpointError, RunFailedError, UsageError
+from benchbed.errors import BenchbedError, CheckpointError, UsageError
 from benchbed.models.checkpoint import file_sha256, read_checkpoint
+from benchbed.records.disk import disk_errno, refused
 from benchbed.records.durable import remove_temporaries, replace_durably, temporary_beside
 
 FORMAT = 1
@@ -92,16 +93,17 @@ class Snapshots:
         temporary = temporary_beside(self.folder / "step")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(content, temporary)
+            with temporary.open("wb") as stream:
+                torch.save(content, stream)
             path = self.folder / f"step-{step:09}-{file_sha256(temporary)[:16]}.pt"
             replace_durably(temporary, path)
         except (OSError, RuntimeError) as error:
-            # torch.save tells of a full disk by a RuntimeError
             with suppress(OSError):
                 temporary.unlink()
-            raise RunFailedError(
-                f"{self.folder}: the snapshot of step {step} cannot be written ({error})"
-            ) from error
+            # torch.save tells of a full disk by a RuntimeError
+            if disk_errno(error) is None:
+                raise
+            raise refused(self.folder / f"step-{step:09}", error) from error
         for old in snapshot_files(self.folder)[:-KEPT]:
             with suppress(OSError):
                 old.unlink()

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from benchbed.errors import RunFailedError, UsageError
+from benchbed.errors import UsageError
 from benchbed.models.backbone import Backbone
 from benchbed.models.checkpoint import file_sha256
+from benchbed.records.disk import refused
 from benchbed.records.durable import (
     remove_temporaries,
     replace_durably,
@@ -99,8 +101,8 @@ def write_run_folder(
         replace_durably(temporary, folder / name)
         write_durably(folder / CARD, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         _remove_weights(folder, keep=name)
-    except OSError as error:
-        raise RunFailedError(f"{folder}: cannot be written ({error.strerror})") from error
+    except (OSError, SafetensorError) as error:
+        raise refused(folder, error) from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return card

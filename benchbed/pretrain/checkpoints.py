@@ -9,7 +9,7 @@ from typing import Any
 
 from benchbed.engine.loop import Progress
 from benchbed.engine.sessions import Ledger
-from benchbed.errors import RunFailedError, UsageError
+from benchbed.errors import UsageError
 from benchbed.models.backbone import Backbone
 from benchbed.models.run_folder import (
     is_run_folder,
@@ -17,6 +17,7 @@ from benchbed.models.run_folder import (
     remove_unnamed,
     write_run_folder,
 )
+from benchbed.records.disk import refused
 from benchbed.records.durable import write_durably
 from benchbed.records.provenance import collect_provenance
 from benchbed.specs.card import Card, Pretraining
@@ -190,7 +191,7 @@ class LossLog:
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise RunFailedError(f"{self._path}: cannot be written ({error.strerror})") from error
+            raise refused(self._path, error) from error
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -211,4 +212,4 @@ def _write_text(path: Path, text: str) -> None:
     try:
         write_durably(path, text)
     except OSError as error:
-        raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
+        raise refused(path, error) from error

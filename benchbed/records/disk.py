@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchbed.errors import BenchbedError, RunFailedError, UsageError
+from benchbed.records.durable import write_durably
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -60,7 +61,7 @@ def disk_errno(error: BaseException | None) -> int | None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno:
             return error.errno
         # safetensors is written in Rust and keeps the number in its text only
         if told := re.search(r"\(os error (\d+)\)", str(error)):
@@ -89,6 +90,30 @@ def not_writable(folder: Path, error: OSError) -> BenchbedError:
     """The refusal of a folder that was named for results, before anything is trained."""
     told = refused(folder, error)
     return UsageError(str(told)) if error.errno in FORBIDDEN | IN_THE_WAY else told
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a text where a user wants it: whole, or what was there stays as it was.
+
+    Links are followed; a device or a pipe is written to.
+
+    Args:
+        path: its folder is made where it is missing.
+        text: written as UTF-8.
+
+    Raises:
+        UsageError: it cannot be written there.
+        RunFailedError: the disk is full.
+    """
+    target = path.resolve()
+    try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(target, text)
+    except OSError as error:
+        raise not_writable(path, error) from error
 
 
 def _try_a_file(folder: Path) -> None:

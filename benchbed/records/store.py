@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchbed.errors import RunFailedError, UsageError
+from benchbed.records.disk import refused
 from benchbed.records.record import SCHEMA_VERSION, Record
 from benchbed.records.staging import remove_leftovers, staged_beside
 
@@ -123,7 +124,7 @@ def write_record(
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
-        raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
+        raise refused(path, error) from error
     return stored
 
 
@@ -167,7 +168,7 @@ def publish_copy(path: Path, content: bytes, beside: Mapping[str, bytes] | None 
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
-        raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
+        raise refused(path, error) from error
 
 
 def put_copy_beside(path: Path, kind: str, content: bytes) -> None:
@@ -185,7 +186,7 @@ def put_copy_beside(path: Path, kind: str, content: bytes) -> None:
         with staged_beside(path) as folder:
             _stage(folder / kind, content).replace(file)
     except OSError as error:
-        raise RunFailedError(f"{file}: cannot be written ({error.strerror})") from error
+        raise refused(file, error) from error
 
 
 def put_beside(path: Path, kind: str, content: Any) -> Path:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchbed.errors import UsageError
+from benchbed.records.disk import not_writable
 from benchbed.records.record import UNDEFINED, Record
 from benchbed.records.self_checks import (
     board_name,
@@ -73,7 +74,7 @@ def add_records(paths: Sequence[Path], board: Path) -> Admission:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise not_writable(folder, error) from error
     with locked(folder):
         admission = require_admissible(paths, board)
         for target, path in admission.new.items():

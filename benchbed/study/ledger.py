@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benchbed.errors import RunFailedError, UsageError
+from benchbed.errors import UsageError
+from benchbed.records.disk import not_writable, refused
 from benchbed.study.cells import Cell, Pretraining
 
 LEDGER = "ledger.jsonl"
@@ -52,14 +53,13 @@ def held(out: Path) -> Iterator[None]:
     """Hold a study's folder alone; the lock ends with the process.
 
     Raises:
-        UsageError: another process runs the study there.
-        RunFailedError: the folder cannot be made.
+        UsageError: another process runs the study there, or the folder cannot be made.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = os.open(out, os.O_RDONLY)
     except OSError as error:
-        raise RunFailedError(f"{out}: cannot be made ({error.strerror})") from error
+        raise not_writable(out, error) from error
     try:
         _lock(handle, out)
         yield
@@ -94,7 +94,7 @@ def append(out: Path, entry: Entry) -> None:
             stream.write(b"" if _ends_whole(path) else b"\n")
             stream.write(line.encode() + b"\n")
     except OSError as error:
-        raise RunFailedError(f"{path}: cannot be written ({error.strerror})") from error
+        raise refused(path, error) from error
 
 
 def _ends_whole(path: Path) -> bool:
