@@ -88,7 +88,7 @@ class Pretraining(Frozen):
     compiled: bool = False
     """Whether torch.compile made the kernels: other last bits, and other dropout from one seed."""
     sharded: Shard = "none"
-    """What lay in parts, of several processes, where these weights were written: other last bits."""
+    """What lay in parts, of several processes, when these weights were written: only last bits."""
     software: dict[str, Any]
     """benchbed's commit and the versions of what it stands on, where these weights were written."""
     validation: dict[str, float]
