@@ -11,14 +11,7 @@ pictures of the mean difference P / m + I / (n m). Their sum counts I / (n m) tw
 from how much more a single seed's difference varies over pictures than the mean of all seeds', and
 taken off once. No part is let fall below what was measured directly.
 
-The interval is Student's t with n - 1 degrees of freedom for the part of the seeds and m - 1 for
-that of the pictures, their quantiles weighted by the parts' shares of the variance (Cochran and
-Cox, Experimental Designs, 1957, section 4.14). docs/statistics.md says what it covers.
-
-The p-value is that of this interval, or that of Student's t on the seeds' part alone where it is
-larger: where few seeds happen to agree, their share of the estimated variance is small, and so is
-their weight, although they are what is least known. Far out in the tail, where a correction for
-many comparisons looks, that told differences where there were none.
+How an interval and a p-value follow from them: `benchbed.board.variance`.
 """
 
 import math
@@ -27,15 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
-CONFIDENCE = 0.95
+from benchbed.board.bootstrap import RESAMPLES, picture_freedom
+from benchbed.board.variance import Variances
 
 FEWEST_SHARED = 3
 """Seeds that two backbones must share to be paired when they do not have the same seeds."""
-
-SMALLEST_P = 1e-12
-"""Smaller ones are given as this: quantiles further out are not exact."""
 
 
 @dataclass(frozen=True)
@@ -57,54 +47,32 @@ class Difference:
     shared_variance: float
     """What both variances measure, counted once."""
     pictures: int | None
+    picture_freedom: float | None
+    """Degrees of freedom of `picture_variance`."""
+
+    @property
+    def variances(self) -> Variances:
+        """The same as arrays without a dimension; what was not measured is 0."""
+        parts = (
+            (self.seed_variance, 0.0), (self.seed_freedom, 1.0),
+            (self.picture_variance, 0.0), (self.picture_freedom, 1.0), (self.shared_variance, 0.0),
+        )  # fmt: skip
+        return Variances(*(np.asarray(nothing if p is None else p) for p, nothing in parts))
 
     @property
     def variance(self) -> float:
         """Variance of the estimate over all sources that were measured."""
-        seeds, pictures = self.seed_variance or 0.0, self.picture_variance or 0.0
-        return max(seeds + pictures - self.shared_variance, seeds, pictures)
+        return float(self.variances.total)
 
     @property
     def half_interval(self) -> float | None:
         """Half of the 95 % interval; None where nothing varied or could vary."""
-        if self.variance <= 0:
-            return None
-        return self._quantile(1 - CONFIDENCE) * math.sqrt(self.variance)
+        return float(self.variances.half_interval()) if self.variance > 0 else None
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference; never below that of the seeds' part alone.
-
-        1 where nothing varied, as there is then nothing to measure a difference against.
-        """
-        if self.variance <= 0 or self.estimate == 0:
-            return 1.0
-        found = abs(self.estimate)
-        if self._half_at(SMALLEST_P) <= found:
-            return SMALLEST_P
-        root = optimize.brentq(
-            lambda log: self._half_at(math.exp(log)) - found, math.log(SMALLEST_P), 0.0
-        )
-        return math.exp(root)
-
-    def _half_at(self, level: float) -> float:
-        """Distance from 0 that is told from it at `level`."""
-        both = self._quantile(level) * math.sqrt(self.variance)
-        if self.seed_freedom is None:
-            return both
-        seeds = float(stats.t.isf(level / 2, self.seed_freedom))
-        return max(both, seeds * math.sqrt(self.seed_variance or 0.0))
-
-    def _quantile(self, level: float) -> float:
-        """Of |estimate - truth| / standard error, exceeded with probability `level`."""
-        parts = []
-        pictures = self.picture_variance or 0.0
-        if self.seed_freedom is not None:
-            parts.append((self.variance - pictures, self.seed_freedom))
-        if self.picture_variance is not None and self.pictures is not None:
-            parts.append((min(pictures, self.variance), self.pictures - 1))
-        quantiles = [part * float(stats.t.isf(level / 2, freedom)) for part, freedom in parts]
-        return math.fsum(quantiles) / self.variance
+        """Two-sided, of no difference; 1 where nothing varied."""
+        return float(self.variances.p_values(np.asarray(self.estimate)))
 
 
 def difference(
@@ -112,6 +80,7 @@ def difference(
     b: Mapping[int, float],
     covariance: NDArray[np.float64] | None = None,
     pictures: int | None = None,
+    resamples: int = RESAMPLES,
 ) -> Difference:
     """Difference of two backbones from the scores of their seeds.
 
@@ -126,6 +95,7 @@ def difference(
         covariance: (R, R) over evaluation pictures of all scores: those of A in the order of its
             seeds, then those of B; None when pictures were not resampled.
         pictures: how many there are; goes with `covariance`.
+        resamples: draws of pictures that `covariance` was estimated from.
     """
     a_seeds, b_seeds = sorted(a), sorted(b)
     places = {("a", s): i for i, s in enumerate(a_seeds)}
@@ -143,8 +113,9 @@ def difference(
             _contrasts([(None, ("b", s)) for s in b_seeds], places),
         ]
     seed_variance, freedom = _over_seeds(units)
-    picture_variance, interaction = None, 0.0
-    if covariance is not None:
+    picture_variance, interaction, picture_free = None, 0.0, None
+    if covariance is not None and pictures is not None:
+        picture_free = picture_freedom(pictures, resamples)
         picture_variance = _quadratic(sum(c.mean(axis=0) for c in contrasts), covariance)
         interaction = math.fsum(_shared(c, covariance) for c in contrasts)
     return Difference(
@@ -157,6 +128,7 @@ def difference(
         picture_variance=picture_variance,
         shared_variance=0.0 if seed_variance is None else interaction,
         pictures=pictures if covariance is not None else None,
+        picture_freedom=picture_free,
     )
 
 

@@ -1,6 +1,5 @@
 """Two backbones against each other on every task that both have comparable records of."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchbed.board.bootstrap import RESAMPLES, picture_covariance, picture_weights
+from benchbed.board.bootstrap import RESAMPLES, picture_covariance
 from benchbed.board.comparable import Column, Results, comparable_results
 from benchbed.board.differences import Difference, difference
 from benchbed.board.multiplicity import LEVEL, holm
 from benchbed.errors import DataError, UsageError, nearest_name_hint
 from benchbed.records.record import Record
+from benchbed.records.resamples import KIND, Resamples, read_resamples, record_key
 from benchbed.records.store import SUFFIX, detail_path, read_all, read_record
 
 CANNOT_TELL = "cannot tell"
@@ -66,7 +66,6 @@ def compare(
     *,
     tasks: Sequence[str] = (),
     data_root: Path | None = None,
-    resamples: int = RESAMPLES,
     say: Say = lambda line: None,
 ) -> Comparison:
     """Compare two backbones by the records of a folder and the rows beside them.
@@ -76,9 +75,8 @@ def compare(
         a: name of a backbone, as the leaderboard shows it.
         b: another one.
         tasks: ids of the tasks to compare on; all that both have when empty.
-        data_root: the folder of the data that was scored; detection and pose need it to resample
-            pictures. None: the embedded miniature world, for mini tasks.
-        resamples: draws of pictures.
+        data_root: the folder of the data that was scored; detection and pose need it where no
+            scores on drawn pictures are kept. None: the embedded miniature world, for mini tasks.
         say: told about each task before it is resampled.
 
     Raises:
@@ -95,12 +93,12 @@ def compare(
     if not shared:
         what = "; ".join(refused) or "they have no task in common"
         raise UsageError(f"{a} and {b} cannot be compared: {what}")
-    paths = {_content(record): path for path, record in found.items() if _has_rows(path)}
+    paths = {record_key(record): path for path, record in found.items() if _has_rows(path)}
     compared = []
     for column in shared:
         say(f"{column.task}: resampling the evaluation pictures")
         rows = results.columns[column]
-        compared.append(_on_task(column, rows[a], rows[b], paths, data_root, resamples))
+        compared.append(_on_task(column, rows[a], rows[b], paths, data_root))
     return Comparison(a, b, tuple(_adjusted(compared)), refused)
 
 
@@ -146,17 +144,17 @@ def _on_task(
     b: Mapping[int, Record],
     paths: Mapping[str, Path],
     data_root: Path | None,
-    resamples: int,
 ) -> TaskComparison:
     runs = [own[seed] for own in (a, b) for seed in sorted(own)]
     notes = []
-    covariance, pictures = None, None
+    covariance, pictures, draws = None, None, RESAMPLES
     try:
-        covariance, pictures = _over_pictures(runs, paths, data_root, resamples)
+        covariance, drawn = _over_pictures(runs, paths, data_root)
+        pictures, draws = drawn.pictures, len(drawn.values)
     except (UsageError, DataError, ValueError) as error:
         notes.append(f"pictures not resampled, the interval is over seeds alone: {error}")
     scores = [{seed: record.primary_value for seed, record in own.items()} for own in (a, b)]
-    found = difference(scores[0], scores[1], covariance, pictures)
+    found = difference(scores[0], scores[1], covariance, pictures, draws)
     if found.seed_variance is None:
         notes.append(
             "a single seed on one side: the interval is over pictures alone and holds for these"
@@ -179,25 +177,29 @@ def _on_task(
 
 
 def _over_pictures(
-    runs: Sequence[Record], paths: Mapping[str, Path], data_root: Path | None, resamples: int
-) -> tuple[NDArray[np.float64], int]:
-    """Covariance of the runs' scores over pictures, and how many pictures there are."""
+    runs: Sequence[Record], paths: Mapping[str, Path], data_root: Path | None
+) -> tuple[NDArray[np.float64], Resamples]:
+    """Covariance of the runs' scores over pictures, and the draws of one of them."""
     for record in runs:
-        if _content(record) not in paths:
+        if record_key(record) not in paths:
             raise UsageError(
                 f"no rows are kept beside the record of {record.backbone.id}, seed {record.seed}"
             )
-    # brings torch along, which takes seconds that no refusal should take
-    from benchbed.resampling.picture_scores import picture_scores
-
-    read = [picture_scores(paths[_content(record)], record, data_root) for record in runs]
-    names = read[0].pictures
-    if any(own.pictures != names for own in read):
+    found = [_drawn(paths[record_key(record)], record, data_root) for record in runs]
+    if any(own.draws != found[0].draws for own in found):
         raise UsageError("the runs scored different pictures")
-    # a fixed generator: the same records give the same interval
-    weights = picture_weights(len(names), np.random.default_rng(0), resamples)
-    resampled = np.stack([own.resampled(weights) for own in read], axis=1)
-    return picture_covariance(resampled, len(names)), len(names)
+    return picture_covariance(np.stack([own.scores() for own in found], axis=1)), found[0]
+
+
+def _drawn(path: Path, record: Record, data_root: Path | None) -> Resamples:
+    """What is kept beside the record, or the same made from the rows there."""
+    kept = read_resamples(path, record)
+    if kept is not None:
+        return kept
+    # brings torch along, which takes seconds that no refusal should take
+    from benchbed.resampling.drawing import draw_for_record
+
+    return draw_for_record(path, record, data_root)
 
 
 def _adjusted(compared: Iterable[TaskComparison]) -> Iterable[TaskComparison]:
@@ -211,9 +213,7 @@ def _adjusted(compared: Iterable[TaskComparison]) -> Iterable[TaskComparison]:
     ]
 
 
-def _content(record: Record) -> str:
-    return json.dumps(record.model_dump(mode="json"), sort_keys=True)
-
-
 def _has_rows(path: Path) -> bool:
+    if detail_path(path, KIND).exists():
+        return True
     return detail_path(path, "detail").exists() and detail_path(path, "predictions").exists()

@@ -141,7 +141,6 @@ def scored_run(make_record, world, tmp_path) -> Callable[..., tuple[Path, Record
         }
         record = Record(**plain | changed)
         path = record_path(root, task, backbone, protocol.hash(), seed)
-        write_record(path, record, scored.detail, scored.predictions)
-        return path, record
+        return path, write_record(path, record, scored.detail, scored.predictions)
 
     return make
