@@ -64,7 +64,8 @@ def pretrain(
         "pretrained"
     ),
     name: Annotated[
-        str | None, typer.Option("--name", help="Folder in it. Default: from what is asked for.")
+        str | None,
+        typer.Option("--name", help="Folder in it, and name on boards. Default: from the request."),
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: cuda where there.")

@@ -37,7 +37,7 @@ class PretrainJob:
     """Of the subset, the initialisation, the order, the augmentation and the noise."""
     out: Path = Path("pretrained")
     name: str | None = None
-    """Folder inside `out`; made from what is asked for where None."""
+    """Folder inside `out`, and the id of the card; made from what is asked for where None."""
     start_from: str | None = None
     """A backbone to go on from, as `benchbed eval --backbone` takes it."""
     samples: int | None = None
@@ -136,6 +136,12 @@ def run_hash(
 
 
 def card_id(corpus: str, pictures: int, arch: str, job: PretrainJob, run: str) -> str:
-    """Id of a run's final weights: `world-1-10000-world-small-resnet10t-s0-1a2b3c4d`."""
+    """Id of a run's final weights, under which boards list them.
+
+    The job's own name, in lower case with `-` between its words; without one, made from what was
+    asked for: `world-1-10000-world-small-resnet10t-s0-1a2b3c4d`. Weights that share a name are told
+    apart by their hash wherever they meet.
+    """
     words = [corpus, str(pictures), job.recipe.id, arch.partition(":")[2], f"s{job.seed}", run[:8]]
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+    text = "-".join(words) if job.name is None else job.name
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
