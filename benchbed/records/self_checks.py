@@ -36,6 +36,21 @@ def protocol_of(record: Record) -> AnyProtocol:
         raise UsageError(f"{where}: {first['msg']}") from error
 
 
+def known_protocol(record: Record, path: Path) -> AnyProtocol:
+    """As `protocol_of`, for those who cannot go on without it: the error names the record's file.
+
+    Raises:
+        UsageError: its content is no protocol that this benchbed knows.
+    """
+    try:
+        return protocol_of(record)
+    except UsageError as error:
+        raise UsageError(
+            f"{path}: its protocol is not one that this benchbed knows ({error}); use the version"
+            " that wrote it"
+        ) from error
+
+
 def protocol_checks(record: Record) -> list[Check]:
     """The protocol's hash from its content, what it says beside, and the published file."""
     try:

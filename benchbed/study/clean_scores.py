@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from benchbed.data import coco, person_boxes, roots
 from benchbed.data.annotations import DetectionSet, PoseSet, SplitFacts
@@ -27,9 +26,8 @@ from benchbed.finetune.metrics import voc_ap
 from benchbed.finetune.metrics.accuracy import top_k_accuracy
 from benchbed.finetune.metrics.mean_iou import mean_iou
 from benchbed.records.record import UNDEFINED, Record
+from benchbed.records.self_checks import known_protocol
 from benchbed.records.store import read_record, read_rows
-from benchbed.specs.protocol import KINDS
-from benchbed.specs.strict import parse_spec
 
 Metrics = dict[str, float]
 
@@ -54,7 +52,7 @@ def rescore_without(
         DataError: the data set is missing, or is not the one that was scored, whole.
     """
     record = read_record(path)
-    protocol = _protocol(record)
+    protocol = known_protocol(record, path)
     out = frozenset(duplicates)
     figures = RESCORE[protocol.kind](path, record, protocol, out, data_root)
     return {name: figures[name] for name in record.metrics}
@@ -127,18 +125,6 @@ RESCORE: dict[str, Callable[..., Metrics]] = {
     "pose": _people,
 }
 """The task family of each protocol kind."""
-
-
-def _protocol(record: Record) -> Any:
-    """The protocol as it ran, overrides included."""
-    content = record.protocol.content
-    try:
-        return parse_spec(KINDS[content["kind"]], content)
-    except (KeyError, ValidationError) as error:
-        raise UsageError(
-            f"record of {record.protocol.identity}: its protocol is not one that this benchbed"
-            f" knows ({type(error).__name__}); score it with the version that wrote it"
-        ) from error
 
 
 def _require_same_data(path: Path, record: Record, facts: SplitFacts, root: Path) -> None:

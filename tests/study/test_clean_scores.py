@@ -18,7 +18,8 @@ from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.finetune.detector import Detections
 from benchbed.finetune.metrics import voc_ap
 from benchbed.records.record import Record
-from benchbed.records.store import read_rows, write_record
+from benchbed.records.store import read_record, read_rows, write_record
+from benchbed.resampling.picture_scores import picture_scores
 from benchbed.specs.protocol import find_protocol
 from benchbed.study.clean_scores import rescore_without
 from benchbed.world_cache import cached_world
@@ -239,6 +240,16 @@ def test_a_picture_that_was_not_scored_is_refused(task, records, world):
     path, _ = records[task]
     with pytest.raises(UsageError, match=r"no evaluation picture 'elsewhere\.jpg'"):
         rescore_without(path, ["elsewhere.jpg"], world)
+
+
+def test_a_protocol_that_only_another_benchbed_knows_is_refused_by_name(make_record, tmp_path):
+    path = tmp_path / "a.record.json"
+    write_record(path, make_record(content={"kind": "tracking"}), [], [])
+    record = read_record(path)
+    for read in (lambda: rescore_without(path, []), lambda: picture_scores(path, record)):
+        with pytest.raises(UsageError, match="its kind is 'tracking'") as caught:
+            read()
+        assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_other_data_than_what_was_scored_is_refused(records, world, tmp_path):
