@@ -14,6 +14,7 @@ import torch
 
 from benchbed.data.world.writing import read_manifest
 from benchbed.engine import distributed
+from benchbed.engine.batches import loader_deaths_told
 from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
@@ -152,7 +153,7 @@ def _run(
     )
     a_pass = job.options.micro_batch or job.protocol.training.batch_size
     told = memory_told(a_pass, job.describe())
-    with seeded_torch(job.seed), _step_log(job, path) as log, told:
+    with seeded_torch(job.seed), _step_log(job, path) as log, told, loader_deaths_told():
         protocol = job.protocol
         chosen = choose_recipe(protocol.training, loaded.backbone)
         facts: dict[str, Any] = {

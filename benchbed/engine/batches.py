@@ -1,6 +1,7 @@
 """The order in which a run sees its training pictures, and the loader that follows it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchbed.engine.distributed import share_sizes
 from benchbed.engine.finetune import TrainSet
-from benchbed.errors import BenchbedError, UsageError
+from benchbed.errors import BenchbedError, RunFailedError, UsageError
 
 SampleKey = tuple[int, int]
 """(epoch, index): with the run's seed, all that a training sample depends on."""
@@ -138,6 +139,28 @@ class _CollateOrError:
             if isinstance(sample, BenchbedError):
                 return sample
         return self._collate(samples)
+
+
+@contextmanager
+def loader_deaths_told() -> Iterator[None]:
+    """Turn the death of a loader process, of which torch tells at any moment, into the remedy.
+
+    Raises:
+        RunFailedError: in place of torch's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        told = " ".join(str(error).split())
+        if not told.startswith("DataLoader worker"):
+            raise
+        shared = "shared memory" in told
+        cause = "the shared memory is full" if shared else "most likely for memory"
+        remedy = "enlarge /dev/shm" if shared else "free some memory"
+        raise RunFailedError(
+            f"a loader process died, {cause} ({told.split('.')[0]}); {remedy}, or pass fewer"
+            " --workers: the same command goes on"
+        ) from error
 
 
 def training_loader(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from benchbed.data import augment
 from benchbed.engine import distributed
+from benchbed.engine.batches import loader_deaths_told
 from benchbed.engine.finetune import Batch, Evaluation, FineTune, seeded_torch
 from benchbed.engine.keeping import Keeping
 from benchbed.engine.launch import Relay, launch
@@ -119,7 +120,7 @@ def pretrain(
         done = distributed.from_first(finished_card(plan.folder, plan.run))
         if done is not None:
             return PretrainOutcome(plan.folder, done, skipped=True)
-        with seeded_torch(job.seed), memory_told(a_pass):
+        with seeded_torch(job.seed), memory_told(a_pass), loader_deaths_told():
             card = _train(plan, device, on_progress, say)
     return PretrainOutcome(plan.folder, card, skipped=False)
 

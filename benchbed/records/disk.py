@@ -13,8 +13,8 @@ from benchbed.records.durable import write_durably
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
-IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST})
-"""A file where a folder has to be."""
+IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
+"""A file where a folder has to be, or the other way round."""
 
 UNNAMED_MAY_FAIL = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 """What a file system, or an old kernel, answers that makes no files without a name."""
@@ -37,7 +37,7 @@ def refused(path: Path, error: BaseException) -> RunFailedError:
     elif number in FORBIDDEN:
         remedy = "make the folder writable, or name another one"
     elif number in IN_THE_WAY:
-        remedy = "a file is in the way: move it, or name another folder"
+        remedy = "something of that name is in the way: move it, or name another place"
     else:
         remedy = "the same command goes on once the disk is well again"
     return RunFailedError(f"{path}: cannot be written ({reason}); {remedy}")
