@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchbed.data.world.writing import read_manifest
+from benchbed.data.evaluation_pictures import root_of
 from benchbed.engine import distributed
 from benchbed.engine.batches import loader_deaths_told
 from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
@@ -24,7 +24,6 @@ from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.run_lock import run_held
 from benchbed.engine.sessions import Ledger
 from benchbed.engine.step_log import StepLog
-from benchbed.errors import DataError
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.finetuned_weights import weights_writer
 from benchbed.jobs import Job
@@ -43,9 +42,10 @@ from benchbed.records.record import (
     Record,
     TrainingFacts,
 )
+from benchbed.records.resamples import content_of
 from benchbed.records.store import SUFFIX, backbone_label, find_record, record_path, write_record
+from benchbed.resampling.drawing import draw_for_run
 from benchbed.unfinished import begin, clear_finished, unfinished_folder
-from benchbed.world_cache import cached_world
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
     "classification": classification.prepare,
@@ -189,9 +189,24 @@ def _run(
     )
     if distributed.rank() == 0:
         weights = weights_writer(trained.model) if job.options.keep_weights else None
-        record = write_record(path, record, evaluation.detail, evaluation.predictions, weights)
+        drawn = _drawn(path, record, evaluation, root, say)
+        record = write_record(
+            path, record, evaluation.detail, evaluation.predictions, weights, drawn
+        )
         unfinished.clear()
     return Outcome(distributed.from_first(record), path, skipped=False)
+
+
+def _drawn(
+    path: Path, record: Record, evaluation: Evaluation, root: Path, say: Say
+) -> dict[str, Any] | None:
+    """Scores on drawn pictures, as JSON; None, said why, where they cannot be known."""
+    rows = {"detail": evaluation.detail, "predictions": evaluation.predictions}
+    found, why = draw_for_run(path, record, rows, root)
+    if found is None:
+        say(f"  evaluation pictures not resampled: {why}")
+        return None
+    return content_of(found)
 
 
 def _run_together(job: Job, on_progress: OnProgress, say: Say) -> Outcome:
@@ -218,18 +233,9 @@ def data_root(job: Job, say: Say = lambda line: None) -> Path:
     Raises:
         DataError: a full protocol without a data root.
     """
-    given, world = job.options.data_root, job.protocol.data.world
-    if world is None:
-        if given is None:
-            raise DataError(
-                f"{job.protocol.id} needs real data: set --data-root or BENCHBED_DATA to the folder"
-                " that holds imagenet/, VOCdevkit/ and coco/"
-            )
-        return given
-    if given is not None and read_manifest(given) is not None:
-        return given
-    root = cached_world(world)
-    say(f"  data: the embedded miniature world in {root}")
+    root = root_of(job.protocol, job.options.data_root)
+    if root != job.options.data_root:
+        say(f"  data: the embedded miniature world in {root}")
     return root
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,9 @@ import torch
 from benchbed import evaluation
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.jobs import JobOptions, plan_jobs
+from benchbed.records.resamples import read_resamples
 from benchbed.records.store import read_rows
+from benchbed.resampling.drawing import draw_for_record
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,7 @@ def test_a_record_holds_what_ran_and_its_rows(job, world):
     assert record.backbone.flops_size == (96, 96)
     assert record.cost.device_hours == pytest.approx(record.cost.wall_clock_s / 3600)
     assert len(read_rows(outcome.path, "detail")) == 20
+    assert set(record.files) == {"detail", "predictions"}
 
 
 def test_provenance_is_of_the_runs_start(job, monkeypatch):
@@ -112,3 +116,17 @@ def test_the_recipe_that_ran_is_in_the_record(world, tmp_path):
         training = evaluation.run_job(job).record.training
         found.append((training.recipe, training.drop_path_blocks))
     assert found == [("default", None), ("layernorm", 6)]
+
+
+def test_a_whole_evaluation_keeps_its_score_on_drawn_pictures(job):
+    outcome = evaluation.run_job(replace(job, options=replace(job.options, limit=None)))
+    drawn = read_resamples(outcome.path, outcome.record)
+    assert drawn == draw_for_record(outcome.path, outcome.record, job.options.data_root)
+    assert drawn.pictures == len(read_rows(outcome.path, "detail"))
+    assert abs(drawn.scores().mean() - outcome.record.primary_value) < drawn.scores().std()
+
+
+def test_why_pictures_were_not_resampled_is_said(job):
+    said = []
+    evaluation.run_job(job, say=said.append)
+    assert "  evaluation pictures not resampled: the run was limited to some of them" in said
