@@ -24,6 +24,7 @@ from benchbed.records.self_checks import (
     protocol_of,
 )
 from benchbed.records.store import detail_path, read_record, weights_path
+from benchbed.resampling.redrawing import redrawn_checks
 from benchbed.specs.protocol import AnyProtocol
 from benchbed.study.clean_scores import RESCORE
 
@@ -120,6 +121,7 @@ class Verifier:
             yield from _set_up_checks(record, self._facts, protocol, root)
         if self.parts.rescore:
             yield _rescored(path, record, protocol, self.parts.data_root)
+            yield from redrawn_checks(path, record, self.parts.data_root)
         if self.parts.rerun and root is not None:
             yield _rerun(path, record, protocol, root, self.parts.device)
         elif self.parts.rerun:

@@ -14,7 +14,9 @@ from benchbed import evaluation
 from benchbed.data.world import spec, writing
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.models.architectures import initialised
+from benchbed.records.resamples import put_resamples
 from benchbed.records.store import file_beside, read_record
+from benchbed.resampling.drawing import draw_for_record
 from benchbed.verification import Parts, Verifier
 
 SETS = ("IMAGENET_TRAIN", "IMAGENET_VAL", "VOC_DET_TRAIN", "VOC_DET_TEST", "VOC_SEG_TRAIN",
@@ -173,7 +175,7 @@ def test_an_altered_record_fails_where_it_was_altered(what, path, verifier):
     assert where in failed(verifier, path)
 
 
-@pytest.mark.parametrize("kind", ["detail", "predictions", "weights"])
+@pytest.mark.parametrize("kind", ["detail", "predictions", "resamples", "weights"])
 def test_an_altered_file_is_named(kind, path, verifier):
     file = file_beside(path, kind)
     content = bytearray(file.read_bytes())
@@ -189,7 +191,30 @@ def test_rows_altered_together_with_their_hash_fail_by_the_metric(path, verifier
         row["true_class_rank"] = 0
     file.write_bytes(gzip.compress(json.dumps(rows).encode()))
     alter(path, put("files", "detail", to=hashlib.sha256(file.read_bytes()).hexdigest()))
-    assert failed(verifier, path) == {"metrics of the kept predictions"}
+    assert failed(verifier, path) == {
+        "metrics of the kept predictions", "scores on drawn pictures",
+    }  # fmt: skip
+
+
+def test_scores_on_drawn_pictures_altered_together_with_their_hash_fail_by_the_draw(path, verifier):
+    file = file_beside(path, "resamples")
+    content = json.loads(gzip.decompress(file.read_bytes()))
+    content["values"][7] = 0.123
+    file.write_bytes(gzip.compress(json.dumps(content).encode()))
+    alter(path, put("files", "resamples", to=hashlib.sha256(file.read_bytes()).hexdigest()))
+    assert failed(verifier, path) == {"scores on drawn pictures: draw 7"}
+
+
+def test_scores_on_drawn_pictures_of_another_record_are_told(path, verifier):
+    record = read_record(path)
+    files = {kind: sha for kind, sha in record.files.items() if kind != "resamples"}
+    own = record.model_copy(update={"files": files})
+    file_beside(path, "resamples").unlink()
+    put_resamples(path, own, draw_for_record(path, own, verifier.parts.data_root))
+    alter(path, put("files", to=files))
+    assert failed(verifier, path) <= {"commit"}
+    alter(path, put("cost", "restarts", to=1))
+    assert failed(verifier, path) >= {"file resamples", "scores on drawn pictures"}
 
 
 @pytest.mark.parametrize("content", [b"", b"[1]", b"no gzip", gzip.compress(b'[{"x": 1}]')])
@@ -221,14 +246,15 @@ def test_another_checkpoint_is_told_by_both_hashes(path, world, tmp_path):
 
 
 def test_what_is_not_at_hand_is_told_apart_from_what_fails(path, world):
-    for kind in ("detail", "predictions", "weights"):
+    for kind in ("detail", "predictions", "resamples", "weights"):
         file_beside(path, kind).unlink()
     checks = list(Verifier(Parts(world, rescore=True, rerun=True)).checks(path))
     states = {check.what: check.state for check in checks}
     assert "FAILED" not in states.values()
     missing = {what for what, state in states.items() if state == "not checkable"}
     assert missing - {"commit"} == {
-        "checkpoint", "file detail", "file predictions", "file weights",
+        "checkpoint", "file detail", "file predictions", "file resamples",
+        "file weights",
         "metrics of the kept predictions", "metrics of the kept weights",
     }  # fmt: skip
 

@@ -131,8 +131,9 @@ class Record(Frozen):
     """ISO 8601, UTC."""
     ended: str
     files: dict[str, Sha256] = Field(default_factory=dict)
-    """sha256 of the files beside the record: `detail`, `predictions`, and `weights` where they were
-    kept; empty in records that were written before it was noted."""
+    """sha256 of the files beside the record: `detail`, `predictions`, `resamples` where scores on
+    drawn pictures could be made, and `weights` where they were kept; empty in records that were
+    written before it was noted."""
 
     @property
     def fingerprints(self) -> dict[str, str]:

@@ -9,13 +9,14 @@ from pydantic import ValidationError
 from benchbed.errors import UsageError
 from benchbed.records.check import Check, compared, failed, not_checkable, ok
 from benchbed.records.record import Record
+from benchbed.records.resamples import KIND, read_resamples
 from benchbed.records.source_tree import SOURCE_TREE, file_at, has_commit
 from benchbed.records.store import backbone_label, file_beside, file_sha256, record_path
 from benchbed.specs.card import Pixels
 from benchbed.specs.protocol import KINDS, AnyProtocol, load_protocol, task_files
 from benchbed.specs.strict import parse_spec
 
-KEPT = ("detail", "predictions", "weights")
+KEPT = ("detail", "predictions", "resamples", "weights")
 
 
 def protocol_of(record: Record) -> AnyProtocol:
@@ -167,11 +168,22 @@ def file_checks(path: Path, record: Record) -> list[Check]:
         elif not file.is_file():
             if said is not None:
                 checks.append(not_checkable(f"file {kind}", f"{file.name} is not beside it"))
+        elif said is None and kind == KIND:
+            checks.append(_made_later(path, record))
         elif said is None:
             checks.append(not_checkable(f"file {kind}", "the record does not carry its sha256"))
         else:
             checks.append(compared(f"file {kind}", said, file_sha256(file), file.name))
     return checks
+
+
+def _made_later(path: Path, record: Record) -> Check:
+    """Scores on drawn pictures that name their record, as the record does not name them."""
+    try:
+        read_resamples(path, record)
+    except UsageError as error:
+        return failed(f"file {KIND}", str(error))
+    return ok(f"file {KIND}", "names this record's content")
 
 
 def code_checks(record: Record) -> list[Check]:
