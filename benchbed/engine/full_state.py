@@ -55,8 +55,8 @@ def optimiser_state(optimiser: torch.optim.Optimizer, rows: Rows) -> dict[str, A
     """
     content = optimiser.state_dict()
     state = {
-        place: {name: _at_first(_as_part(value, part)) for name, value in own.items()}
-        for place, own, part in _placed(optimiser, content["state"], rows)
+        place: {name: _at_first(_as_part(value, rows.get(own))) for name, value in found.items()}
+        for place, found, own in _placed(optimiser, content["state"])
     }
     return content | {"state": state}
 
@@ -66,20 +66,20 @@ def load_optimiser_state(
 ) -> None:
     """Put back what `optimiser_state` gave; each process takes its own part."""
     state = {
-        place: {name: _cut(value, part) for name, value in own.items()}
-        for place, own, part in _placed(optimiser, content["state"], rows)
+        place: {name: _fitted(value, own, rows.get(own)) for name, value in found.items()}
+        for place, found, own in _placed(optimiser, content["state"])
     }
     optimiser.load_state_dict(content | {"state": state})
 
 
 def _placed(
-    optimiser: torch.optim.Optimizer, state: dict[int, dict[str, Any]], rows: Rows
-) -> Iterator[tuple[int, dict[str, Any], DTensor | None]]:
-    """Each parameter that has a state: its place, its state, and the whole that it is a part of."""
+    optimiser: torch.optim.Optimizer, state: dict[int, dict[str, Any]]
+) -> Iterator[tuple[int, dict[str, Any], nn.Parameter]]:
+    """Each parameter that has a state: its place, the state, and what the optimiser works on."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for place, parameter in enumerate(parameters):
         if place in state:
-            yield place, state[place], rows.get(parameter)
+            yield place, state[place], parameter
 
 
 def _at_first(value: Any) -> Any:
@@ -99,11 +99,19 @@ def _as_part(value: Any, part: DTensor | None) -> Any:
     )  # fmt: skip
 
 
-def _cut(value: Any, part: DTensor | None) -> Any:
-    if part is None or not isinstance(value, Tensor) or value.ndim == 0:
+def _fitted(value: Any, own: Tensor, part: DTensor | None) -> Any:
+    """A value for an optimiser's parameter: the rows that it holds, laid out as it is.
+
+    Fused kernels walk through memory, and a run that is sharded otherwise may have had its
+    convolutions' weights in another layout.
+    """
+    if not isinstance(value, Tensor) or value.ndim == 0:
         return value
-    # a view would keep the whole in memory
-    return _own_rows(value, part).clone()
+    if part is not None:
+        value = _own_rows(value, part)
+    elif value.stride() == own.stride():
+        return value
+    return torch.empty_like(own, dtype=value.dtype, device=value.device).copy_(value)
 
 
 def _own_rows(value: Tensor, part: DTensor) -> Tensor:
