@@ -80,6 +80,8 @@ def clear_finished(job: Job, record: Path) -> None:
             with suppress(OSError):
                 (folder / FILE).unlink()
             Snapshots(folder, identity="").clear()
+    with suppress(OSError):
+        folder.parent.rmdir()
 
 
 def begin(
