@@ -61,6 +61,8 @@ class FineTune:
     """Makes the scorer of some training samples, by the rules of `evaluate`; for `lr_grid`."""
     pictures: Sequence[Hashable] | None = None
     """Picture of each training sample; each sample is a picture of its own when None."""
+    picture_name: Callable[[int], str] | None = None
+    """What the picture of a training sample is called, for messages."""
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -78,12 +78,16 @@ class Keeper:
         self._keeping, self._parts, self._interrupts = keeping, parts, interrupts
         self._since = time.monotonic()
 
+    def wants_weights(self, step: int) -> bool:
+        """Whether the weights after `step` are to be handed over."""
+        return step in self._keeping.steps
+
     def keep_weights(self, step: int, model: nn.Module) -> float:
         """Hand over the weights after a chosen step; returns the seconds that it took.
 
         The random state and each module's mode are the same afterwards.
         """
-        if step not in self._keeping.steps:
+        if not self.wants_weights(step):
             return 0.0
         start = time.perf_counter()
         modes = [(module, module.training) for module in model.modules()]
@@ -96,15 +100,23 @@ class Keeper:
             module.training = training
         return time.perf_counter() - start
 
-    def keep_state(self, step: int, exchange: bool, log: dict[str, Any], last: bool) -> None:
+    def keep_state(
+        self,
+        step: int,
+        exchange: bool,
+        log: Callable[[], dict[str, Any]],
+        last: bool,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
         """Write a snapshot where one is due or a signal arrived, then deliver the signal.
 
         Args:
             step: optimiser steps done.
             exchange: whether several processes agree now on what to do: it makes them wait for
                 each other.
-            log: what the run's log goes on from.
+            log: gives what the run's log goes on from.
             last: whether training ends here; what follows may be interrupted, too.
+            look: called before anything is written; raises where nothing must be.
         """
         snapshots = self._keeping.snapshots
         several = distributed.world_size() > 1
@@ -116,7 +128,8 @@ class Keeper:
         due = due and distributed.rank() == 0
         wanted = distributed.largest(2 * self._interrupts.arrived or int(due))
         if wanted:
-            content = self._parts.capture() | {"log": log}
+            look()
+            content = self._parts.capture() | {"log": log()}
             if distributed.rank() == 0:
                 snapshots.write(step, content)
             self._since = time.monotonic()

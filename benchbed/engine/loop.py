@@ -1,27 +1,30 @@
 """The training loop that serves every task."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchbed.engine import distributed, sharding
-from benchbed.engine.batches import ShuffledBatches, training_loader
+from benchbed.engine.divergence import Watched
 from benchbed.engine.finetune import Evaluation, FineTune, to_device
 from benchbed.engine.freezing import freeze, set_train_mode, synchronise
+from benchbed.engine.gradients import gradients, short_told, total_loss
 from benchbed.engine.interrupts import held_back
 from benchbed.engine.keeping import Keeper, Keeping, Parts
+from benchbed.engine.memory import Halving, Rewind
 from benchbed.engine.optimiser import build_optimiser, parameter_groups
+from benchbed.engine.passes import Passes
 from benchbed.engine.progress import Progress as Progress
 from benchbed.engine.progress import RunLog
 from benchbed.engine.schedule import ResolvedSchedule, resolve_schedule
-from benchbed.errors import BenchbedError, RunFailedError
+from benchbed.engine.step_end import StepEnd, update
+from benchbed.errors import RunFailedError
 from benchbed.models.backbone import Backbone
 from benchbed.specs.card import Shard
 from benchbed.specs.training import Training
@@ -41,7 +44,11 @@ class Execution:
     workers: int = 0
     micro_batch: int | None = None
     """Pictures a forward pass; gradients are accumulated to the protocol's global batch. Moves the
-    number where a norm trains on batch statistics, which makes the record unrankable."""
+    number where a norm trains on batch statistics, which makes the record unrankable. A run that
+    is alone halves it when memory runs out."""
+    at_most: int | None = None
+    """Pictures a forward pass of a run of several processes that ran out of memory and begins again
+    from its last snapshot."""
     report_interval: int | None = None
     """Steps between reports; by default 1, and `CUDA_REPORT_INTERVAL` on CUDA."""
     compile: bool = False
@@ -61,6 +68,10 @@ class Trained:
     images_per_s: float
     losses: list[dict[str, float]]
     """Losses of every reported step, with `step`."""
+    micro_batch: int = 0
+    """Most pictures of a pass, in each process, at the end."""
+    halvings: tuple[Halving, ...] = ()
+    """Where memory ran out."""
 
 
 def _in_half(training: Training, device: torch.device) -> bool:
@@ -82,6 +93,7 @@ def train(
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     keeping: Keeping = NOTHING_KEPT,
+    on_halved: Callable[[Halving], None] = lambda halving: None,
 ) -> Trained:
     """Fine-tune `run.model` in place under the protocol's training section.
 
@@ -90,8 +102,15 @@ def train(
     with the very weights that it would have had without a break. SIGINT and SIGTERM then wait for
     the end of the step and for the snapshot that is written after it.
 
+    Where memory does not hold a pass, a process that is alone makes the step again with passes of
+    half the size, from the state before the step: on a CPU it ends bit for bit as a run that was
+    interrupted before that step and goes on with the smaller `micro_batch`.
+
     Raises:
-        RunFailedError: a loss is not finite, or a snapshot cannot be written.
+        DivergedError: a loss is not finite, or a weight where it is to be kept.
+        MemoryShortError: one picture a pass does not fit, or the optimiser's state; of several
+            processes, where a pass does not fit.
+        RunFailedError: a snapshot cannot be written.
         DataError: a training picture cannot be read.
         UsageError: the snapshots are those of another run.
     """
@@ -101,37 +120,35 @@ def train(
     start = distributed.from_first(0 if content is None else int(content["step"]))
     with held_back(keeping.snapshots is not None) as interrupts:
         parts = _parts(run, training, execution, seed)
-        batches, micro_batches = _micro_batches(run, training, execution, schedule, seed, start)
+        passes = _passes(run, training, execution, schedule, seed, start, content)
         if execution.compile:
             model.compile()
-        called = model
-        if start < schedule.steps:
-            called, micro_batches = _together(run, training, micro_batches, device, seed)
+        called = _together(run, training, passes, device, seed) if start < schedule.steps else model
         log = RunLog(training.batch_size, schedule.steps)
         if start:
             parts.restore(_same_start(content, start))
             log.go_on(start, _same_start(content, start)["log"])
-        keeper = Keeper(keeping, parts, interrupts)
-        weights = [size / training.batch_size for size in batches.micro_sizes()]
         best = model if parts.averaged is None else parts.averaged.module
-        interval = _report_interval(execution)
+        base_lr = max(group["base_lr"] for group in parts.optimiser.param_groups)
+        watched = Watched(run, training.batch_size, schedule, base_lr, seed, keeping.snapshots)
+        keeper = Keeper(keeping, parts, interrupts)
+        end = StepEnd(keeper, parts, log, passes, best, _interval(execution))
+        rewind = Rewind(model, device)
         for step in range(start, schedule.steps):
             _set_lr(parts.optimiser, schedule, step)
             with _autocast(training, device):
-                losses = _accumulate(run, called, micro_batches, weights, device)
-            _update(model, parts.optimiser, training)
-            if parts.averaged is not None:
-                parts.averaged.update_parameters(model)
-            told = (step + 1) % interval == 0 or step + 1 == schedule.steps
-            if told:
-                lr = max(group["lr"] for group in parts.optimiser.param_groups)
-                on_progress(log.report(step + 1, distributed.summed(losses), lr))
-            log.leave_out(keeper.keep_weights(step + 1, best))
-            keeper.keep_state(step + 1, told, log.state, last=step + 1 == schedule.steps)
+                losses = gradients(run, called, passes, rewind, step, on_halved)
+            update(parts, training)
+            log.note(step + 1, losses)
+            with watched.told():
+                end.reached(step + 1, schedule.steps, on_progress)
         seconds = log.seconds()
     distributed.share_buffers(best)
     best = sharding.whole(best, parts.skeleton)
-    return Trained(best, schedule.steps, seconds, log.images_per_s(schedule.steps), log.rows)
+    rate = log.images_per_s(schedule.steps)
+    return Trained(
+        best, schedule.steps, seconds, rate, log.rows, passes.micro_batch, passes.halvings
+    )
 
 
 def _parts(run: FineTune, training: Training, execution: Execution, seed: int) -> Parts:
@@ -158,7 +175,7 @@ def _parts(run: FineTune, training: Training, execution: Execution, seed: int) -
     return Parts(model, averaged, optimiser, device, seed, rows, skeleton)
 
 
-def _report_interval(execution: Execution) -> int:
+def _interval(execution: Execution) -> int:
     usual = CUDA_REPORT_INTERVAL if execution.device.type == "cuda" else 1
     return execution.report_interval or usual
 
@@ -202,91 +219,48 @@ def _averaged(model: nn.Module, training: Training) -> AveragedModel | None:
     return AveragedModel(model, multi_avg_fn=sharding.of_parts(average), use_buffers=True)
 
 
-def _micro_batches(
+def _passes(
     run: FineTune,
     training: Training,
     execution: Execution,
     schedule: ResolvedSchedule,
     seed: int,
     start: int,
-) -> tuple[ShuffledBatches, Iterator[object]]:
-    batches = ShuffledBatches(
-        pictures=len(run.train_set),
+    content: dict[str, Any] | None,
+) -> Passes:
+    before = _same_start(content, start)["log"].get("halvings", []) if start else []
+    return Passes(
+        run,
         batch_size=training.batch_size,
-        micro_batch=min(execution.micro_batch or training.batch_size, training.batch_size),
         steps=schedule.steps,
         seed=seed,
-        groups=run.aspect_groups,
-        rank=distributed.rank(),
-        processes=distributed.world_size(),
-        start_step=start,
-    )
-    loader = training_loader(
-        run.train_set,
-        run.collate,
-        batches,
-        seed=seed,
+        start=start,
+        micro_batch=execution.micro_batch,
+        at_most=execution.at_most,
+        halvings=[Halving(**one) for one in before],
         workers=execution.workers,
         pin_memory=execution.device.type == "cuda",
     )
-    return batches, iter(loader)
-
-
-def _accumulate(
-    run: FineTune,
-    called: nn.Module,
-    micro_batches: Iterator[object],
-    weights: list[float],
-    device: torch.device,
-) -> dict[str, Tensor]:
-    """Forward and backward this process's share of one global batch.
-
-    Returns the share's part of the batch's mean losses, still on the device.
-    """
-    totals: dict[str, Tensor] = {}
-    # gradients are averaged over the processes, and each weight is a share of the whole batch
-    processes = distributed.world_size()
-    for done, weight in enumerate(weights, 1):
-        with distributed.exchanging(called, now=done == len(weights)):
-            losses = run.loss(called, to_device(_unbroken(next(micro_batches)), device))
-            _total(losses, weight * processes).backward()  # type: ignore[no-untyped-call]
-        for name, loss in losses.items():
-            totals[name] = totals.get(name, 0) + loss.detach().float() * weight
-    return totals
-
-
-def _total(losses: dict[str, Tensor], weight: float) -> Tensor:
-    return torch.stack([loss.float() for loss in losses.values()]).sum() * weight
-
-
-def _unbroken(batch: object) -> Any:
-    if isinstance(batch, BenchbedError):
-        raise batch
-    return batch
 
 
 def _together(
-    run: FineTune,
-    training: Training,
-    micro_batches: Iterator[object],
-    device: torch.device,
-    seed: int,
-) -> tuple[nn.Module, Iterator[object]]:
-    """The model to call and the batches to call it with, once the processes are as one."""
+    run: FineTune, training: Training, passes: Passes, device: torch.device, seed: int
+) -> nn.Module:
+    """The model to call, once the processes are as one."""
     if distributed.world_size() == 1:
-        return run.model, micro_batches
+        return run.model
     distributed.seed_apart(seed)
-    first = next(micro_batches)
-    with _autocast(training, device):
-        unused = _has_unused(run, _unbroken(first), device)
-    return distributed.together(run.model, device, unused), chain([first], micro_batches)
+    first = passes.first()
+    with short_told(passes), _autocast(training, device):
+        unused = _has_unused(run, first, device)
+    return distributed.together(run.model, device, unused)
 
 
 def _has_unused(run: FineTune, batch: Any, device: torch.device) -> bool:
     """Whether a trainable parameter gets no gradient, found by a pass that leaves no trace."""
     buffers = [buffer.clone() for buffer in run.model.buffers()]
     state = torch.get_rng_state()
-    _total(run.loss(run.model, to_device(batch, device)), 1.0).backward()  # type: ignore[no-untyped-call]
+    total_loss(run.loss(run.model, to_device(batch, device)), 1.0).backward()  # type: ignore[no-untyped-call]
     unused = any(p.requires_grad and p.grad is None for p in run.model.parameters())
     run.model.zero_grad(set_to_none=True)
     for buffer, before in zip(run.model.buffers(), buffers, strict=True):
@@ -312,11 +286,3 @@ def _synchronise(
 def _set_lr(optimiser: torch.optim.Optimizer, schedule: ResolvedSchedule, step: int) -> None:
     for group in optimiser.param_groups:
         group["lr"] = schedule.lr_at(step, group["base_lr"])
-
-
-def _update(model: nn.Module, optimiser: torch.optim.Optimizer, training: Training) -> None:
-    clip = training.optimiser.grad_clip
-    if clip is not None:
-        sharding.clip_gradients((p for p in model.parameters() if p.requires_grad), clip)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)

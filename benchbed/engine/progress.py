@@ -5,9 +5,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from benchbed.errors import RunFailedError
+from benchbed.engine import distributed
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class Progress:
     eta_s: float
 
 
+class NotFiniteError(Exception):
+    """The first step, 1 … steps, that has something that is not finite."""
+
+    def __init__(self, step: int, losses: dict[str, float]) -> None:
+        super().__init__(step, losses)
+        self.step, self.losses = step, losses
+
+
 class RunLog:
     """Timing and losses of one run."""
 
@@ -32,6 +41,8 @@ class RunLog:
         self._first_step = 0
         self._seconds_before = 0.0
         self.rows: list[dict[str, float]] = []
+        self._unread: list[tuple[int, dict[str, Tensor]]] = []
+        self._newest: dict[str, float] = {}
 
     def go_on(self, step: int, state: dict[str, Any]) -> None:
         """Take up the log of a run that was interrupted after `step`."""
@@ -59,19 +70,31 @@ class RunLog:
         done = step - self._first_step
         return done * self._batch_size / max(self._seconds_now(), 1e-9)
 
-    def report(self, step: int, losses: dict[str, Tensor], lr: float) -> Progress:
-        """Read the losses, which makes the host wait for the device, and add them to the rows.
+    def note(self, step: int, losses: dict[str, Tensor]) -> None:
+        """Keep a step's losses, as scalars on the device, until they are read."""
+        self._unread.append((step, losses))
+
+    def read(self) -> None:
+        """Look at the losses noted since the last look, which makes the host wait for the device.
+
+        Of several processes all must call it after the same steps: each holds its share.
 
         Raises:
-            RunFailedError: a loss is not finite.
+            NotFiniteError: at every process, where a loss is not finite.
         """
-        values = {name: loss.item() for name, loss in losses.items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise RunFailedError(
-                f"{', '.join(bad)} became {values[bad[0]]} at step {step} of {self._steps}"
-                f" (lr {lr:g}): the run diverged; no record written"
-            )
+        unread, self._unread = self._unread, []
+        if not unread:
+            return
+        flat = torch.stack([loss for _, losses in unread for loss in losses.values()])
+        values = iter(distributed.summed({"all": flat})["all"].tolist())
+        for step, losses in unread:
+            self._newest = {name: next(values) for name in losses}
+            if not all(math.isfinite(value) for value in self._newest.values()):
+                raise NotFiniteError(step, self._newest)
+
+    def report(self, step: int, lr: float) -> Progress:
+        """Add the losses that were read last, those of `step`, to the rows."""
+        values = self._newest
         self.rows.append({"step": step, **values})
         eta = self._seconds_now() / (step - self._first_step) * (self._steps - step)
         return Progress(step, self._steps, values, lr, self.images_per_s(step), eta)

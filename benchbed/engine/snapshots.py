@@ -21,6 +21,9 @@ FORMAT = 1
 KEPT = 2
 """Snapshots that stay: the newest, and the one before it in case that one is damaged."""
 
+DIVERGED = "diverged.json"
+"""Beside the snapshots: where a run became not finite, and on which pictures."""
+
 NAME = re.compile(r"step-(?P<step>[0-9]{9})-(?P<hash>[0-9a-f]{16})\.pt")
 
 
@@ -111,7 +114,7 @@ class Snapshots:
 
     def clear(self) -> None:
         """Remove all snapshots: the run is done."""
-        for path in self.folder.glob("step-*.pt"):
+        for path in [*self.folder.glob("step-*.pt"), self.folder / DIVERGED]:
             with suppress(OSError):
                 path.unlink()
         self.remove_temporaries()
