@@ -20,7 +20,7 @@ from benchbed.world_cache import cached_world
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record():
     def make(
         backbone="a", task="cls", value=0.5, seed=0, hash_="1" * 64, data="d" * 64, reasons=(),

@@ -1,30 +1,15 @@
 """The published board in a real browser: Debian's chromium, driven by Playwright."""
 
-import shutil
-
 import pytest
 
 from benchbed.board.html_files import write_site
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs `apt-get install chromium`")
-
 SCORES = {"alpha": (0.5, 0.9), "beta": (0.7, 0.3), "beta-random": (0.1, 0.05)}
 """Of each backbone on cls and det."""
 
 HOSTILE = '<img src=x onerror="document.title=1">' + "long" * 40
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        # the sandbox needs rights that containers and root do not have
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -44,19 +29,8 @@ def site(make_record, tmp_path):
 
 
 @pytest.fixture
-def page(browser, site):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    found = context.new_page()
-    faults, requests = [], []
-    found.on("console", lambda message: faults.append(message.text))
-    found.on("pageerror", lambda error: faults.append(str(error)))
-    found.on("request", lambda request: requests.append(request.url))
-    found.goto((site / "index.html").as_uri())
-    yield found
-    assert faults == []
-    # the pages themselves, and the empty icon inside them
-    assert [url for url in requests if not url.startswith((site.as_uri(), "data:,"))] == []
-    context.close()
+def page(open_page, site):
+    return open_page(site / "index.html", viewport={"width": 1280, "height": 900})
 
 
 def names(page):
@@ -133,7 +107,7 @@ def test_everything_is_reached_by_keyboard(page):
         )
         if seen[-1] == "task-0":
             break
-    assert seen[:6] == ["text", "start", "parameters", "sort", "reverse", "Reset"]
+    assert seen[:6] == ["text", "start", "task", "parameters", "sort", "reverse"]
     page.keyboard.press("Enter")
     assert names(page)[0] == "beta"
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -148,54 +122,15 @@ def test_the_cost_of_the_figures_is_chosen_by_keyboard(page):
     assert [one.get_attribute("data-axis") for one in shown.all()] == ["parameters", "pictures"]
 
 
-def test_a_phone_shows_all_without_sideways_scrolling(page, site):
+def test_a_phone_sorts_by_what_it_cannot_show(page):
     page.set_viewport_size({"width": 360, "height": 740})
-    addresses = [site / "index.html", *sorted((site / "pages").glob("*.html"))]
-    for address in addresses:
-        page.goto(address.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
-        wide = page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(e => e.checkVisibility() &&"
-            " !e.closest('thead, .skip') && e.getBoundingClientRect().right > 360.5)"
-            ".map(e => e.outerHTML.slice(0, 80))"
-        )
-        assert wide == [], address
-    page.goto((site / "index.html").as_uri())
     page.get_by_label("Sort by").select_option("task-0")
     assert names(page)[0] == "beta"
     page.get_by_role("button", name="Reverse order").click()
     assert names(page)[0] == "beta-random"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground_in_light_and_dark(page, scheme):
-    page.emulate_media(color_scheme=scheme)
-    colours = page.evaluate(
-        "['--back', '--shade', '--front', '--soft', '--accent'].map(name => {"
-        " const probe = document.createElement('i'); probe.style.setProperty('color',"
-        " `var(${name})`); document.body.append(probe); return getComputedStyle(probe).color; })"
-    )
-    grounds, texts = colours[:2], colours[2:]
-    is_dark = luminance(grounds[0]) < 0.5
-    assert is_dark == (scheme == "dark")
-    for ground in grounds:
-        for text in texts:
-            light, dark = sorted((luminance(ground), luminance(text)), reverse=True)
-            # WCAG 2.2, 1.4.3, level AA
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, text)
-
-
-def luminance(colour):
-    """Relative luminance of `rgb(r, g, b)` as WCAG defines it."""
-    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def test_without_script_the_ranking_is_still_there(browser, site):
-    context = browser.new_context(java_script_enabled=False)
-    found = context.new_page()
-    found.goto((site / "index.html").as_uri())
+def test_without_script_the_ranking_is_still_there(open_page, site):
+    found = open_page(site / "index.html", java_script_enabled=False)
     assert names(found) == ["alpha", "beta", "beta-random", HOSTILE]
     assert not found.get_by_label("Backbone contains").is_visible()
-    context.close()

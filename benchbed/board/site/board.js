@@ -6,6 +6,7 @@ for (const board of document.querySelectorAll(".board")) {
   const heads = [...board.querySelectorAll("th[data-column][data-first]")];
   const rows = [...body.rows];
   const keyed = [...board.querySelectorAll("[data-key]")];
+  const tasked = [...board.querySelectorAll('[data-column^="task-"], [data-task]')];
   const collator = new Intl.Collator("en", { numeric: true });
 
   const valueOf = (row, column) => row.querySelector(`[data-column="${column}"]`).dataset.sort;
@@ -62,6 +63,14 @@ for (const board of document.querySelectorAll(".board")) {
     say();
   }
 
+  function choose() {
+    const task = form.elements.task.value;
+    const others = (name) => task !== "" && /^task-/.test(name) && name !== task;
+    for (const one of tasked) one.hidden = others(one.dataset.column ?? one.dataset.task);
+    for (const one of form.elements.sort.options) one.hidden = one.disabled = others(one.value);
+    sort(task || "place", task ? "descending" : "ascending");
+  }
+
   function point(event) {
     const key = event.target.closest?.("[data-key]")?.dataset.key;
     for (const one of keyed) one.classList.toggle("on", one.dataset.key === key);
@@ -83,14 +92,15 @@ for (const board of document.querySelectorAll(".board")) {
     sort(column, opposite(direction));
   });
   form.addEventListener("input", (event) => {
-    if (event.target !== form.elements.sort) filter();
+    if (event.target === form.elements.task) choose();
+    else if (event.target !== form.elements.sort) filter();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => {
     // the fields are empty only after this event
     setTimeout(() => {
       filter();
-      sort("place", "ascending");
+      choose();
     });
   });
   for (const kind of ["mouseover", "focusin"]) board.addEventListener(kind, point);
