@@ -15,11 +15,12 @@ import torch
 from benchbed.data.evaluation_pictures import root_of
 from benchbed.engine import distributed
 from benchbed.engine.batches import loader_deaths_told
+from benchbed.engine.divergence import remedied
 from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
-from benchbed.engine.memory import memory_told
+from benchbed.engine.memory import Halving, memory_told, with_less
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.run_lock import run_held
 from benchbed.engine.sessions import Ledger
@@ -44,6 +45,7 @@ from benchbed.records.record import (
 )
 from benchbed.records.resamples import content_of
 from benchbed.records.store import SUFFIX, backbone_label, find_record, record_path, write_record
+from benchbed.remedies import less, lower_rate
 from benchbed.resampling.drawing import draw_for_run
 from benchbed.unfinished import begin, clear_finished, unfinished_folder
 
@@ -85,11 +87,18 @@ def run_job(
     job: Job,
     on_progress: OnProgress = lambda progress: None,
     say: Say = lambda line: None,
+    at_most: int | None = None,
 ) -> Outcome:
     """Run one job, unless its record is there already.
 
     With several `gpus` it starts their processes, unless this is one of them; in those, the first
     one writes the record and all return it.
+
+    Args:
+        job: what is asked for.
+        on_progress: takes a report of the loop.
+        say: takes a line for the user.
+        at_most: pictures a pass, where several processes begin again for want of memory.
 
     Raises:
         UsageError: unknown backbone or device, a record that cannot be read, or a folder that
@@ -111,11 +120,11 @@ def run_job(
         say=say,
     )
     path = _record_path(job, loaded)
-    done = distributed.from_first(find_record(path))
+    done = distributed.from_first(_done(job, loaded))
     if done is not None:
         if distributed.rank() == 0:
             clear_finished(job, path)
-        return Outcome(done, path, skipped=True)
+        return done
     if loaded.audit is not None:
         say(f"  loaded: {loaded.audit.summary()}")
         warning = loaded.audit.pixel_warning(loaded.convention)
@@ -123,10 +132,10 @@ def run_job(
             say(f"  {warning}")
     with _held(job, path):
         # whoever ran it until just now may have finished it
-        done = distributed.from_first(find_record(path))
+        done = distributed.from_first(_done(job, loaded))
         if done is not None:
-            return Outcome(done, path, skipped=True)
-        return _run(job, loaded, path, device, on_progress, say)
+            return done
+        return _run(job, loaded, path, device, on_progress, say, at_most)
 
 
 def _held(job: Job, path: Path) -> AbstractContextManager[None]:
@@ -143,16 +152,20 @@ def _run(
     device: torch.device,
     on_progress: OnProgress,
     say: Say,
+    at_most: int | None,
 ) -> Outcome:
     root = data_root(job, say)
     provenance = collect_provenance()
     unfinished = begin(job, path, device, say)
     _reset_peak_memory(device)
     execution = Execution(
-        device, choose_workers(job.options.workers, device), job.options.micro_batch
+        device,
+        choose_workers(job.options.workers, device),
+        job.options.micro_batch,
+        at_most=at_most,
     )
-    a_pass = job.options.micro_batch or job.protocol.training.batch_size
-    told = memory_told(a_pass, job.describe())
+    a_pass = min(at_most or job.pictures_a_pass(), job.pictures_a_pass())
+    told = memory_told(a_pass, job.describe(), job.options.gpus)
     with seeded_torch(job.seed), _step_log(job, path) as log, told, loader_deaths_told():
         protocol = job.protocol
         chosen = choose_recipe(protocol.training, loaded.backbone)
@@ -171,22 +184,27 @@ def _run(
                 unfinished.account()
             on_progress(progress)
 
+        def halved(halving: Halving) -> None:
+            say(f"  out of memory at step {halving.step}: {less(job, halving.micro_batch)}")
+
         grid = chosen.training.lr_grid
-        if grid is None:
-            trained = train(
-                run, chosen.training, execution, seed=job.seed, on_progress=report,
-                keeping=unfinished.keeping,
-            )  # fmt: skip
-            evaluation = score(run, trained.model, chosen.training, device)
-        else:
-            tuned = tune(
-                run, chosen.training, grid, protocol.primary_metric, execution, seed=job.seed,
-                say=say, on_progress=on_progress, on_final=log.write,
-            )  # fmt: skip
-            trained, evaluation, facts["lr_grid"] = tuned.trained, tuned.evaluation, tuned.facts
+        with remedied(lower_rate(chosen)):
+            if grid is None:
+                trained = train(
+                    run, chosen.training, execution, seed=job.seed, on_progress=report,
+                    keeping=unfinished.keeping, on_halved=halved,
+                )  # fmt: skip
+                evaluation = score(run, trained.model, chosen.training, device)
+            else:
+                tuned = tune(
+                    run, chosen.training, grid, protocol.primary_metric, execution, seed=job.seed,
+                    say=say, on_progress=on_progress, on_final=log.write, on_halved=halved,
+                )  # fmt: skip
+                trained, evaluation, facts["lr_grid"] = tuned.trained, tuned.evaluation, tuned.facts
     record = _record(
         job, loaded, run, trained, evaluation, flops, device, provenance, unfinished.ledger, facts
     )
+    path = _record_path(job, loaded, _halved_to(trained))
     if distributed.rank() == 0:
         weights = weights_writer(trained.model) if job.options.keep_weights else None
         drawn = _drawn(path, record, evaluation, root, say)
@@ -220,11 +238,17 @@ def _run_together(job: Job, on_progress: OnProgress, say: Say) -> Outcome:
         else:
             on_progress(told)
 
-    return launch(partial(_one_of_several, job), job.options.gpus, device_type, relay)
+    def attempt(at_most: int | None) -> Outcome:
+        work = partial(_one_of_several, job, at_most)
+        return launch(work, job.options.gpus, device_type, relay)
+
+    return with_less(
+        attempt, lambda at_most: say(f"  out of memory, all begin again: {less(job, at_most)}")
+    )
 
 
-def _one_of_several(job: Job, tell: Relay) -> Outcome:
-    return run_job(job, on_progress=tell, say=tell)
+def _one_of_several(job: Job, at_most: int | None, tell: Relay) -> Outcome:
+    return run_job(job, on_progress=tell, say=tell, at_most=at_most)
 
 
 def data_root(job: Job, say: Say = lambda line: None) -> Path:
@@ -245,11 +269,27 @@ def finished(job: Job, loaded: LoadedBackbone) -> bool:
     Raises:
         UsageError: it is there and cannot be read.
     """
-    return find_record(_record_path(job, loaded)) is not None
+    return _done(job, loaded) is not None
 
 
-def _record_path(job: Job, loaded: LoadedBackbone) -> Path:
-    reasons = "\n".join(job.unrankable_reasons())
+def _done(job: Job, loaded: LoadedBackbone) -> Outcome | None:
+    """The job's record, also one with passes that became smaller than was asked for."""
+    size: int | None = None
+    while size != 0:
+        path = _record_path(job, loaded, size)
+        record = find_record(path)
+        if record is not None:
+            return Outcome(record, path, skipped=True)
+        size = (job.pictures_a_pass() if size is None else size) // 2
+    return None
+
+
+def _halved_to(trained: Trained) -> int | None:
+    return trained.micro_batch if trained.halvings else None
+
+
+def _record_path(job: Job, loaded: LoadedBackbone, halved_to: int | None = None) -> Path:
+    reasons = "\n".join(job.unrankable_reasons(halved_to))
     backbone = backbone_label(loaded.id, loaded.source, loaded.checkpoint_sha256)
     return record_path(
         job.options.out, job.protocol.id, backbone, job.protocol.hash(), job.seed, reasons
@@ -275,7 +315,7 @@ def _record(
     facts: dict[str, Any],
 ) -> Record:
     protocol, sessions = job.protocol, ledger.sessions
-    reasons = job.unrankable_reasons()
+    reasons = job.unrankable_reasons(_halved_to(trained))
     return Record(
         task=protocol.id,
         protocol=ProtocolIdentity(
@@ -307,6 +347,8 @@ def _record(
             steps=trained.steps,
             first_losses=_losses(trained.losses[0]),
             last_losses=_losses(trained.losses[-1]),
+            micro_batch=trained.micro_batch,
+            halved_at_steps=tuple(halving.step for halving in trained.halvings),
             **facts,
         ),
         started=sessions[0].started,

@@ -52,26 +52,42 @@ class Job:
         """`coco-det-mini@1#3fa9c2  backbone  seed 0`."""
         return f"{self.protocol.identity()}  {self.backbone}  seed {self.seed}"
 
-    def unrankable_reasons(self) -> tuple[str, ...]:
-        """Why a record of this job must not be ranked; empty for a faithful run."""
+    def unrankable_reasons(self, halved_to: int | None = None) -> tuple[str, ...]:
+        """Why a record of this job must not be ranked; empty for a faithful run.
+
+        Args:
+            halved_to: pictures a pass that the run came down to where memory ran out.
+        """
         reasons = [f"protocol override {item.key}={item.value}" for item in self.overrides]
         if self.options.limit is not None:
             reasons.append(f"limited to {self.options.limit} pictures a split")
-        seen, batch = self._pictures_a_norm_sees(), self.protocol.training.batch_size
+        batch = self.protocol.training.batch_size
+        seen = self._pictures_a_norm_sees(self.options.micro_batch)
         if seen < batch and self.protocol.has_batch_statistics:
             reasons.append(f"batch norm saw {seen} pictures at once, not the protocol's {batch}")
         if self.options.allow_partial:
             reasons.append("partial checkpoint load allowed")
+        if halved_to is not None and self.protocol.has_batch_statistics:
+            seen = self._pictures_a_norm_sees(halved_to)
+            reasons.append(
+                f"batch norm saw {seen} pictures at once after memory ran out, not the protocol's"
+                f" {batch}"
+            )
         return tuple(reasons)
 
-    def _pictures_a_norm_sees(self) -> int:
+    def pictures_a_pass(self) -> int:
+        """Most pictures of a forward pass, in each process."""
+        largest_share = -(-self.protocol.training.batch_size // self.options.gpus)
+        return min(self.options.micro_batch or largest_share, largest_share)
+
+    def _pictures_a_norm_sees(self, micro_batch: int | None) -> int:
         """The fewest pictures that a batch norm trains on at once.
 
         Under `sync` norms of several GPUs share their statistics; a CPU has no such norm.
         """
         options, training = self.options, self.protocol.training
         largest_share = -(-training.batch_size // options.gpus)
-        micro = options.micro_batch or largest_share
+        micro = micro_batch or largest_share
         on_cpu = (options.device or "").startswith("cpu")
         if training.batch_norm == "sync" and not on_cpu:
             whole = micro >= largest_share

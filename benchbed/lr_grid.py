@@ -8,8 +8,10 @@ import numpy as np
 from torch import nn
 
 from benchbed.engine import distributed
+from benchbed.engine.divergence import DivergedError
 from benchbed.engine.finetune import Evaluation, FineTune, TrainSet
 from benchbed.engine.loop import Execution, Progress, Trained, evaluate, train
+from benchbed.engine.memory import Halving, MemoryShortError
 from benchbed.errors import RunFailedError
 from benchbed.models.seeding import restored
 from benchbed.specs.training import LrGrid, Training
@@ -95,6 +97,7 @@ def tune(
     say: Say = lambda line: None,
     on_progress: OnProgress = lambda progress: None,
     on_final: OnProgress = lambda progress: None,
+    on_halved: Callable[[Halving], None] = lambda halving: None,
 ) -> Tuned:
     """Choose the learning rate without the evaluation split, then train and evaluate with it.
 
@@ -111,6 +114,7 @@ def tune(
         say: told the outcome of each candidate.
         on_progress: told of every step of every run.
         on_final: told of the winner's steps on all training pictures.
+        on_halved: told of smaller passes, with which all runs after it begin.
 
     Raises:
         RunFailedError: every candidate failed, or the winner fails on all pictures.
@@ -122,11 +126,21 @@ def tune(
         run.model.load_state_dict(initial)
         return one
 
+    halvings: list[Halving] = []
+
+    def halved(halving: Halving) -> None:
+        halvings.append(halving)
+        on_halved(halving)
+
+    def go(one: FineTune, at: Training, told: OnProgress) -> tuple[Trained, Evaluation]:
+        size = halvings[-1].micro_batch if halvings else execution.micro_batch
+        return _run(one, at, replace(execution, micro_batch=size), seed, told, halved)
+
     part, inside, outside = _without_held_out(run, grid, seed)
     candidates = []
     for number, multiplier in enumerate(grid.multipliers, 1):
         tried = at_multiplier(training, multiplier)
-        found = _try(anew(part), tried, metric, execution, seed, on_progress)
+        found = _try(lambda: go(anew(part), tried, on_progress), metric)  # noqa: B023
         candidates.append(Candidate(multiplier, tried.optimiser.lr, *found))
         score = f"{metric} {100 * found[0]:.2f}" if found[0] is not None else str(found[1])
         say(f"  lr {number}/{len(grid.multipliers)}: {tried.optimiser.lr:g}: held-out {score}")
@@ -135,16 +149,19 @@ def tune(
     failure: str | None = None
     if winner.multiplier != 1.0:
         try:
-            _, fixed = _run(anew(run), training, execution, seed, on_progress)
+            _, fixed = go(anew(run), training, on_progress)
+        except MemoryShortError:
+            raise
         except RunFailedError as error:
-            failure = str(error)
+            failure = _in_short(error)
 
     def report(progress: Progress) -> None:
         on_progress(progress)
         on_final(progress)
 
     chosen = at_multiplier(training, winner.multiplier)
-    trained, evaluation = _run(anew(run), chosen, execution, seed, report)
+    trained, evaluation = go(anew(run), chosen, report)
+    trained = replace(trained, halvings=tuple(halvings) or trained.halvings)
     if winner.multiplier == 1.0:
         fixed = evaluation
     facts = {
@@ -192,7 +209,7 @@ def _without_held_out(
         raise RunFailedError("lr_grid: this task family cannot score held-out training pictures")
     pictures = run.pictures if run.pictures is not None else range(len(run.train_set))
     inside, outside = split_pictures(pictures, grid.holdout, seed)
-    groups = run.aspect_groups
+    groups, name = run.aspect_groups, run.picture_name
     part = replace(
         run,
         train_set=ChosenSamples(run.train_set, inside),
@@ -200,32 +217,41 @@ def _without_held_out(
         aspect_groups=None if groups is None else [groups[index] for index in inside],
         pictures=None,
         held_out=None,
+        picture_name=None if name is None else lambda index: name(inside[index]),
     )
     return part, inside, outside
 
 
 def _try(
-    part: FineTune,
-    training: Training,
-    metric: str,
-    execution: Execution,
-    seed: int,
-    on_progress: OnProgress,
+    go: Callable[[], tuple[Trained, Evaluation]], metric: str
 ) -> tuple[float | None, str | None]:
     try:
-        _, evaluation = _run(part, training, execution, seed, on_progress)
+        _, evaluation = go()
+    except MemoryShortError:
+        raise
     except RunFailedError as error:
         if distributed.world_size() > 1:
             # it may have failed in one process only: going on would leave the others waiting
             raise
-        return None, str(error)
+        return None, _in_short(error)
     return evaluation.metrics[metric], None
 
 
+def _in_short(error: RunFailedError) -> str:
+    return error.short if isinstance(error, DivergedError) else str(error)
+
+
 def _run(
-    run: FineTune, training: Training, execution: Execution, seed: int, on_progress: OnProgress
+    run: FineTune,
+    training: Training,
+    execution: Execution,
+    seed: int,
+    on_progress: OnProgress,
+    on_halved: Callable[[Halving], None],
 ) -> tuple[Trained, Evaluation]:
     with restored():
-        trained = train(run, training, execution, seed=seed, on_progress=on_progress)
+        trained = train(
+            run, training, execution, seed=seed, on_progress=on_progress, on_halved=on_halved
+        )
     model: nn.Module = trained.model
     return trained, evaluate(run, model, training, execution.device)

@@ -144,7 +144,10 @@ def _reasons(record: Record, protocol: AnyProtocol) -> Check:
     options = JobOptions(**{"data_root": None, "out": Path(), **known})
     job = Job("", None, protocol, record.seed, (), options)
     try:
-        given = set(job.unrankable_reasons())
+        training = record.training
+        given = set(
+            job.unrankable_reasons(training.micro_batch if training.halved_at_steps else None)
+        )
     except (TypeError, AttributeError, ZeroDivisionError) as error:
         return failed(what, f"the record's arguments are not those of a run ({error})")
     missing = sorted(given - set(record.unrankable_reasons))

@@ -1,10 +1,10 @@
 """Too little memory: how it is told from other failures, and what goes on with less."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -137,17 +137,17 @@ class InHalves:
     def __init__(self) -> None:
         self._most: int | None = None
 
-    def __call__(self, call: Callable[[slice], list[T]], pictures: int) -> list[T]:
-        """Join the results of `call` on parts of 0 … pictures, in order.
+    def __call__(self, call: Callable[[Any], list[T]], batch: Tensor | Sequence[Any]) -> list[T]:
+        """Join the results of `call` on parts of the batch, in order; on the whole where it fits.
 
         Raises:
             MemoryShortError: one picture does not fit.
         """
         found: list[T] = []
         start = 0
-        while start < pictures:
-            end = min(pictures, start + (self._most or pictures))
-            part = _unless_short(call, slice(start, end))
+        while start < len(batch):
+            end = min(len(batch), start + (self._most or len(batch)))
+            part = _unless_short(call, batch[start:end])
             if part is not None:
                 found += part
                 start = end
@@ -159,7 +159,7 @@ class InHalves:
         return found
 
 
-def _unless_short(call: Callable[[slice], list[T]], part: slice) -> list[T] | None:
+def _unless_short(call: Callable[[Any], list[T]], part: Any) -> list[T] | None:
     # None is returned outside of the handler: the error's traceback holds what did not fit
     try:
         return call(part)
@@ -170,7 +170,7 @@ def _unless_short(call: Callable[[slice], list[T]], part: slice) -> list[T] | No
 
 
 def with_less(
-    attempt: Callable[[int | None], T], say: Callable[[str], None] = lambda line: None
+    attempt: Callable[[int | None], T], on_less: Callable[[int], None] = lambda at_most: None
 ) -> T:
     """Make several processes' run again with smaller passes, as long as memory runs out.
 
@@ -179,7 +179,7 @@ def with_less(
 
     Args:
         attempt: starts the processes; gets the most pictures of a pass, None for all.
-        say: told of each new beginning.
+        on_less: told of each new beginning, with the pictures of its passes.
 
     Raises:
         MemoryShortError: smaller passes do not help.
@@ -192,7 +192,4 @@ def with_less(
             if error.smaller is None or error.smaller >= (at_most or error.smaller + 1):
                 raise
             at_most = error.smaller
-        say(
-            f"  out of memory: all processes begin again with {at_most}"
-            f" picture{'s' * (at_most != 1)} a pass in each, from the last snapshot if there is one"
-        )
+        on_less(at_most)

@@ -15,6 +15,7 @@ from benchbed.data import augment, fingerprint, imagenet, pictures, roots
 from benchbed.data.annotations import LabelledPictures
 from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
+from benchbed.engine.memory import InHalves
 from benchbed.errors import RunFailedError
 from benchbed.finetune.metrics.accuracy import top_k_accuracy, true_class_ranks
 from benchbed.models.backbone import Backbone
@@ -103,6 +104,7 @@ def prepare(
         example_size=(protocol.test_crop.crop, protocol.test_crop.crop),
         dataset={"train": _facts(train), "eval": _facts(test)},
         held_out=held_out,
+        picture_name=lambda index: _name(train.paths[index]),
     )
 
 
@@ -130,8 +132,13 @@ def evaluate_pictures(
         DataError: a picture cannot be read.
         RunFailedError: a logit is not finite.
     """
+    in_halves = InHalves()
+
+    def logits_of(images: Tensor) -> list[Tensor]:
+        return [model(augment.to_float(images.to(device))).float().cpu()]
+
     batches = gathered(
-        [model(augment.to_float(images.to(device))).float().cpu() for images in _crops(split, crop)]
+        [part for images in _crops(split, crop) for part in in_halves(logits_of, images)]
     )
     if batches is None:
         return Evaluation({})
@@ -144,7 +151,7 @@ def evaluate_pictures(
         part[:, :KEPT_PREDICTIONS].tolist()
         for part in logits.sort(dim=1, descending=True, stable=True)
     )
-    names = [f"{path.parent.name}/{path.name}" for path in split.paths]
+    names = [_name(path) for path in split.paths]
     rows = [
         {"picture": name, "label": label, "correct": rank == 0, "true_class_rank": rank}
         for name, label, rank in zip(names, split.labels.tolist(), ranks.tolist(), strict=True)
@@ -154,6 +161,10 @@ def evaluate_pictures(
         for name, order, values in zip(names, classes, best, strict=True)
     ]
     return Evaluation(metrics, rows, predictions)
+
+
+def _name(picture: Path) -> str:
+    return f"{picture.parent.name}/{picture.name}"
 
 
 def _crops(split: LabelledPictures, crop: TestCrop) -> Iterator[Tensor]:

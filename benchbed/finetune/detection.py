@@ -13,6 +13,7 @@ from benchbed.data import augment, coco, fingerprint, pictures, roots, voc
 from benchbed.data.annotations import DetectionPicture, DetectionSet
 from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
+from benchbed.engine.memory import InHalves
 from benchbed.errors import DataError
 from benchbed.finetune.detector import Detections, Detector
 from benchbed.finetune.metrics import coco as coco_metric
@@ -97,6 +98,7 @@ def prepare(
         dataset={"train": _facts(train), "eval": _facts(test)},
         aspect_groups=aspect_groups(train) if protocol.input.group_aspects else None,
         held_out=held_out,
+        picture_name=lambda index: train.pictures[index].path.name,
     )
 
 
@@ -174,13 +176,17 @@ def detect_pictures(
     Pictures share a batch only when they are padded to the same size, so that no result depends
     on which pictures are beside it.
     """
-    spec = protocol.input
-    for batch in share_of(list(_equal_size_batches(split.pictures, spec))):
-        images, sizes = pad(
-            [read_resized(picture, spec.test_short_side, spec.test_longest) for picture in batch]
-        )
+    spec, in_halves = protocol.input, InHalves()
+
+    def detect(resized: list[Tensor]) -> list[tuple[tuple[int, int], Detections]]:
+        images, sizes = pad(resized)
         found = model(images.to(device).float() / 255, sizes)
-        yield from zip(batch, sizes, found, strict=True)
+        return list(zip(sizes, found, strict=True))
+
+    for batch in share_of(list(_equal_size_batches(split.pictures, spec))):
+        resized = [read_resized(one, spec.test_short_side, spec.test_longest) for one in batch]
+        for picture, (size, found) in zip(batch, in_halves(detect, resized), strict=True):
+            yield picture, size, found
 
 
 def _equal_size_batches(

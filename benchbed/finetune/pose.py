@@ -17,6 +17,7 @@ from benchbed.data import fingerprint, person_boxes, pictures, roots
 from benchbed.data.annotations import PersonBox, PoseSet
 from benchbed.engine.distributed import gathered, share_of
 from benchbed.engine.finetune import Batch, Evaluation, FineTune
+from benchbed.engine.memory import InHalves
 from benchbed.errors import DataError
 from benchbed.finetune.heatmaps import decode, encode, unflip
 from benchbed.finetune.metrics import coco as coco_metric
@@ -150,6 +151,7 @@ def prepare(
         dataset={"train": _facts(train), "eval": _facts(test)},
         held_out=held_out,
         pictures=[person.image_id for person in train.people],
+        picture_name=lambda index: _name(train.people[index]),
     )
 
 
@@ -224,7 +226,11 @@ def estimate(
     device: torch.device,
 ) -> Iterator[Pose]:
     """Estimate the pose in each person box of this process's share, in order."""
-    spec = protocol.input
+    spec, in_halves = protocol.input, InHalves()
+
+    def heatmaps_of(images: Tensor) -> list[Tensor]:
+        return [predict_heatmaps(model, images.to(device).float() / 255, protocol)]
+
     # a detector finds some twenty boxes a picture, one after another
     read_rgb = lru_cache(maxsize=1)(pictures.read_rgb)
     for start in share_of(range(0, len(people), EVALUATION_BATCH)):
@@ -236,7 +242,7 @@ def estimate(
                 for person, matrix in zip(batch, matrices, strict=True)
             ]
         )
-        heatmaps = predict_heatmaps(model, images.to(device).float() / 255, protocol)
+        heatmaps = torch.cat(in_halves(heatmaps_of, images))
         points, maxima = (part.cpu().numpy() for part in decode(heatmaps, stride=HEATMAP_STRIDE))
         for person, matrix, at, peaks in zip(batch, matrices, points, maxima, strict=True):
             keypoints = np.column_stack([transform_points(at, inverse(matrix)), peaks])
@@ -283,6 +289,11 @@ def _result(person: PersonBox, pose: Pose) -> dict[str, Any]:
         "keypoints": pose.keypoints.ravel().tolist(),
         "score": pose.score,
     }
+
+
+def _name(person: PersonBox) -> str:
+    x, y, width, height = person.box
+    return f"{person.path.name} (person at {x:.0f},{y:.0f}, {width:.0f}x{height:.0f})"
 
 
 def _details(

@@ -135,6 +135,7 @@ def prepare(
             "output_stride": reached,
         },
         held_out=held_out,
+        picture_name=lambda index: train.pictures[index].picture.name,
     )
 
 

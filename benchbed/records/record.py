@@ -98,6 +98,12 @@ class TrainingFacts(Frozen):
     steps: Count
     first_losses: dict[str, float]
     last_losses: dict[str, float]
+    micro_batch: Count | None = None
+    """Most pictures of a forward pass in each process, at the end; None in records that were
+    written before it was noted."""
+    halved_at_steps: tuple[Count, ...] = ()
+    """Steps, 1 … `steps`, from which on a pass was half as large as before, as memory had run out;
+    under a grid of learning rates, of whichever of its runs."""
     recipe: Literal["default", "layernorm"] | None = None
     """Which of the protocol's recipes ran; None where it has one for all backbones."""
     drop_path_blocks: Count | None = None

@@ -1,0 +1,23 @@
+"""What a run's user is told where memory ran out or training diverged."""
+
+from benchbed.engine.recipe import ChosenRecipe
+from benchbed.jobs import Job
+
+
+def less(job: Job, micro_batch: int) -> str:
+    """What smaller passes mean for a run, in words."""
+    if len(job.unrankable_reasons(micro_batch)) == len(job.unrankable_reasons()):
+        meaning = "which moves no number"
+    else:
+        meaning = "batch norm sees fewer pictures, and the record will not be ranked"
+    return f"{micro_batch} picture{'s' * (micro_batch != 1)} a pass, {meaning}"
+
+
+def lower_rate(chosen: ChosenRecipe) -> str:
+    """What may help a run that diverged."""
+    part = "training.recipes.layernorm" if chosen.name == "layernorm" else "training"
+    lr = chosen.training.optimiser.lr
+    return (
+        f"a lower learning rate may help: --set {part}.optimiser.lr={lr / 2:g} (starts anew, and"
+        " the record is not ranked)"
+    )
