@@ -6,6 +6,7 @@ from pathlib import Path
 
 from benchbed.data import world
 from benchbed.data.world.writing import ensure_world
+from benchbed.errors import DataError
 
 
 def cache_folder() -> Path:
@@ -23,7 +24,17 @@ def drawing_code() -> str:
 
 
 def cached_world(version: int) -> Path:
-    """Root of the miniature world, drawn on first use."""
+    """Root of the miniature world, drawn on first use.
+
+    Raises:
+        DataError: it cannot be drawn there.
+    """
     root = cache_folder() / f"mini-{version}-{drawing_code()}"
-    ensure_world(root, version)
+    try:
+        ensure_world(root, version)
+    except OSError as error:
+        raise DataError(
+            f"{root}: the miniature world cannot be drawn ({error.strerror}); make room there, or"
+            " set XDG_CACHE_HOME to another folder"
+        ) from error
     return root
