@@ -15,8 +15,10 @@ from benchbed.board.html_backbone import RUN_HEADS, SCORE_HEADS, backbone_view
 from benchbed.board.html_board import ORDER_HEADS, board_view
 from benchbed.board.html_names import page_names, shown
 from benchbed.board.ranking import Board, build_leaderboard
+from benchbed.board.sources import notes
 from benchbed.board.standing import board_standing
 from benchbed.records.record import Record
+from benchbed.records.resamples import Resamples
 
 INDEX = "index.html"
 
@@ -31,7 +33,9 @@ GENERATOR = '<meta name="generator" content="benchbed leaderboard">'
 
 
 def render_site(
-    records: Iterable[Record], link: Callable[[Record], str] | None = None
+    records: Iterable[Record],
+    link: Callable[[Record], str] | None = None,
+    resamples: Mapping[str, Resamples] | None = None,
 ) -> dict[str, str]:
     """Every page by its path from the site's folder, `index.html` and `pages/NAME.html`.
 
@@ -39,9 +43,10 @@ def render_site(
         records: what to rank; their order does not matter.
         link: address of a record's file relative to the site's folder; without it, or where it
             returns nothing, the pages name no files.
+        resamples: as `build_leaderboard`.
     """
     everything = list(records)
-    leaderboard = build_leaderboard(everything)
+    leaderboard = build_leaderboard(everything, resamples)
     by_column = comparable_results(everything).columns
     members: dict[str, list[Record]] = defaultdict(list)
     for rows in by_column.values():
@@ -61,7 +66,11 @@ def render_site(
     ]
     site = {
         INDEX: _render(
-            "index.html.j2", boards=boards, excluded=leaderboard.excluded, order_heads=ORDER_HEADS
+            "index.html.j2",
+            boards=boards,
+            excluded=leaderboard.excluded,
+            order_heads=ORDER_HEADS,
+            interval_notes=notes(leaderboard.boards),
         )
     }
     for name, page in pages.items():

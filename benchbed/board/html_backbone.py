@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from benchbed.board.cell import Cell
 from benchbed.board.comparable import Column
 from benchbed.board.html_board import board_title, order_row
 from benchbed.board.html_numbers import bytes_text, duration_text, metric_text, share_text
 from benchbed.board.html_table import cell_text
-from benchbed.board.notation import rank_text
+from benchbed.board.notation import percent, rank_text
 from benchbed.board.ranking import Board, Row
+from benchbed.board.sources import order_source
 from benchbed.board.standing import BoardStanding
 from benchbed.records.record import Record
 
@@ -81,6 +83,8 @@ SCORE_HEADS = (
     "task",
     "metric",
     "score, % (mean ± 95 %)",
+    "interval",
+    "± over seeds alone",
     "rank",
     "tie group",
     "95 % interval of the rank",
@@ -197,10 +201,17 @@ def _score(board: Board, row: Row, column: Column, standing: BoardStanding) -> t
         column.task,
         column.metric,
         cell_text(board, column, cell),
+        order_source(column not in board.without_draws),
+        _over_seeds(cell),
         rank_text(row.ranks.get(column)),
         *("–" if ranks is None else ranks.text for ranks in sets),
         ", ".join(f"{metric_text(value)} (seed {seed})" for seed, value in each),
     )
+
+
+def _over_seeds(cell: Cell) -> str:
+    half = cell.seed_half_interval
+    return "–" if half is None else percent(half, 2)
 
 
 def _grouped(

@@ -8,6 +8,7 @@ from benchbed.board.html_figures import Choice, cost_figure, data_figure
 from benchbed.board.html_table import Head, Line, table_heads, table_lines
 from benchbed.board.notation import place_text, rank_text
 from benchbed.board.ranking import Board
+from benchbed.board.sources import missing_text, sources_text
 from benchbed.board.standing import BoardStanding, Standing, percent_text
 from benchbed.records.record import Record
 
@@ -32,7 +33,11 @@ class BoardView:
     columns: tuple[Column, ...]
     ranked: int
     records: int
+    missing: tuple[str, ...]
+    """One a column: why it is over seeds alone, empty where it is not."""
     seeds: tuple[int, ...]
+    source: str
+    """What its intervals hold over, `over seeds and pictures`."""
     is_apart: bool
     heads: tuple[Head, ...]
     lines: tuple[Line, ...]
@@ -68,6 +73,8 @@ def board_view(
         ranked=len(standing.rows),
         records=board.records,
         seeds=board.seeds,
+        source=sources_text(board),
+        missing=tuple(missing_text(board.without_draws.get(c, ())) for c in board.columns),
         is_apart=board.is_apart,
         heads=table_heads(board),
         lines=lines,

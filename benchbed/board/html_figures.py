@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchbed.board.cell import Cell
 from benchbed.board.html_plots import Datum, Panel, make_panel
 from benchbed.board.html_table import Line, bounds, cell_text
-from benchbed.board.ranking import Board, Cell
+from benchbed.board.ranking import Board
 from benchbed.records.record import BackboneFacts, Record
 
 

@@ -8,6 +8,7 @@ from benchbed.board.html import GENERATOR, PAGES, render_site
 from benchbed.records.disk import not_writable
 from benchbed.records.durable import write_durably
 from benchbed.records.record import Record
+from benchbed.records.resamples import resamples_under
 from benchbed.records.store import SUFFIX, read_record
 
 
@@ -57,6 +58,7 @@ def site_pages(
 ) -> dict[Path, str]:
     """Every page by its file; see `write_site`."""
     files = {} if records_root is None else _record_files(records_root)
+    resamples = {} if records_root is None else resamples_under(records_root)
 
     def link(record: Record) -> str:
         path = files.get(record.model_dump_json())
@@ -65,7 +67,7 @@ def site_pages(
             return ""
         return quote(path.relative_to(folder.resolve()).as_posix())
 
-    return {folder / name: text for name, text in render_site(records, link).items()}
+    return {folder / name: text for name, text in render_site(records, link, resamples).items()}
 
 
 def _record_files(root: Path) -> dict[str, Path]:

@@ -2,8 +2,8 @@
 
 import math
 
+from benchbed.board.cell import Cell
 from benchbed.board.notation import percent
-from benchbed.board.ranking import Cell
 from benchbed.records.record import UNDEFINED
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchbed.board.cell import Cell
 from benchbed.board.comparable import Column
 from benchbed.board.html_numbers import score_text
 from benchbed.board.multiplicity import RankSet
 from benchbed.board.notation import decimals_for, place_text, rank_text
-from benchbed.board.ranking import Board, Cell, Row
+from benchbed.board.ranking import Board, Row
+from benchbed.board.sources import order_source
 from benchbed.board.standing import BoardStanding
 from benchbed.records.record import Record
 
@@ -75,7 +77,8 @@ def table_heads(board: Board) -> tuple[Head, ...]:
             f"task-{index}",
             column.task,
             f"{column.metric}, %",
-            f"{column.label}: mean over seeds ± half of its 95 % interval (tie group)",
+            f"{column.label}: mean over seeds ± half of its 95 % interval"
+            f" {order_source(column not in board.without_draws)} (tie group)",
             "descending",
         )
         for index, column in enumerate(board.columns)

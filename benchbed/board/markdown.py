@@ -8,13 +8,15 @@ from pathlib import Path
 from benchbed.board.comparable import Column
 from benchbed.board.notation import cell_text, decimals_for, percent, place_text, rank_text
 from benchbed.board.order_section import (
-    EXPLAINED,
     HEADS,
     alone_sentence,
+    explained,
     order_rows,
     tau_sentence,
 )
 from benchbed.board.ranking import Board, Leaderboard, Row, TransferGap
+from benchbed.board.sources import missing_text, sources_text
+from benchbed.board.sources import notes as interval_notes
 from benchbed.board.standing import BoardStanding, TaskStanding, board_standing
 
 TEXT_HEADS = {"backbone", "task", "entry"}
@@ -61,8 +63,8 @@ def _board(board: Board, *, is_only: bool) -> list[str]:
         ]
     else:
         lines += [
-            "Scores in percent: mean over seeds ± half of its 95 % interval; the rank on the task"
-            " in brackets.",
+            f"Scores in percent: mean over seeds ± half of its 95 % interval {sources_text(board)};"
+            " the rank on the task in brackets.",
             "",
             *_overview(board),
             "",
@@ -85,7 +87,7 @@ def _order(standing: BoardStanding) -> list[str]:
     return [
         "### How sure is the order?",
         "",
-        EXPLAINED,
+        explained(standing),
         "",
         *_table(["#", "backbone", *HEADS], rows),
         "",
@@ -154,28 +156,32 @@ def _unranked(board: Board) -> list[str]:
 
 
 def _task(board: Board, column: Column, standing: dict[str, TaskStanding]) -> list[str]:
-    decimals = _decimals(board, column)
+    decimals, has_pictures = _decimals(board, column), column not in board.without_draws
     held = [row for row in board.rows if column in row.cells]
     shown = sorted(held, key=lambda row: (row.ranks.get(column, math.inf), row.backbone))
     rows = []
     for row in shown:
         cell = row.cells[column]
-        half, own = cell.half_interval, standing.get(row.backbone)
+        own = standing.get(row.backbone)
+        halves = [cell.seed_half_interval, *([cell.half_interval] if has_pictures else [])]
         rows.append(
             [
                 rank_text(row.ranks.get(column)),
                 _escape(row.backbone),
                 percent(cell.mean, decimals),
-                "–" if half is None else f"± {percent(half, decimals)}",
+                *("–" if half is None else f"± {percent(half, decimals)}" for half in halves),
                 f"{percent(min(cell.values), decimals)} … {percent(max(cell.values), decimals)}",
                 str(len(cell.seeds)),
                 "–" if own is None or own.interval is None else own.interval.text,
                 "–" if own is None or own.group is None else own.group.text,
             ]
         )
-    measured = ["95 % interval", "range", "seeds", "95 % ranks", "tie group"]
+    missing = missing_text([_escape(name) for name in board.without_draws.get(column, ())])
+    intervals = ["95 % over seeds", *(["95 % over seeds and pictures"] if has_pictures else [])]
+    measured = [*intervals, "range", "seeds", "95 % ranks", "tie group"]
     heads = ["rank", "backbone", f"{column.metric} (%)", *measured]
-    return [f"### {column.identity}: {column.metric}", "", *_table(heads, rows), ""]
+    lines = [f"### {column.identity}: {column.metric}", "", *_table(heads, rows), ""]
+    return [*lines, *([missing, ""] if missing else [])]
 
 
 def _gaps(gaps: Sequence[TransferGap]) -> list[str]:
@@ -228,8 +234,7 @@ def _notes(leaderboard: Leaderboard) -> list[str]:
     boards = leaderboard.boards
     cells = [cell for b in boards for row in b.rows for cell in row.cells.values()]
     notes = [
-        "Intervals are Student-t intervals of the mean over seeds; they, tie groups and ranks say"
-        " nothing about other evaluation pictures. `benchbed compare A B` resamples those too.",
+        *interval_notes(boards),
         "Tie groups (`1-3`: no place from 1 to 3 is ruled out) hold with 95 % confidence for all"
         " backbones of one table at once; 95 % ranks for one backbone by itself.",
         "Ranks are among backbones with a record of every task of the board; equal means share"

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from benchbed.board.cell import Cell
 from benchbed.board.comparable import Column, comparable_results
-from benchbed.board.ranking import Cell
 from benchbed.errors import UsageError, nearest_name_hint
 from benchbed.records.record import UNDEFINED, Record
 

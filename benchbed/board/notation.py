@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchbed.board.ranking import Cell
+from benchbed.board.cell import Cell
 
 
 def percent(value: float, decimals: int = 1) -> str:

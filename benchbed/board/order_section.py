@@ -6,18 +6,23 @@ from rich.table import Table
 from rich.text import Text
 
 from benchbed.board.notation import rank_text
+from benchbed.board.sources import order_source
 from benchbed.board.standing import BoardStanding, Standing, percent_text
 
 HEADS = ("tie group", "95 % ranks", "mean rank", "mean z", "wins (%)", "a task left out")
 
-EXPLAINED = (
-    "The tie group of a backbone holds every place that is still possible after all pairs were"
-    " compared, with at most a 5 % chance that any backbone of the table is outside its own"
-    " (Holm over all pairs of Welch's tests on the mean over tasks, each task in its standard"
-    " deviations). The 95 % ranks are the same for the one backbone by itself. Mean rank, mean"
-    " z-score and win rate (duels with each other backbone on each task) are three ways to sum up"
-    " the tasks; the last column is the places that leaving out any one task leads to."
-)
+
+def explained(standing: BoardStanding) -> str:
+    """What the table says, and what its comparisons hold over."""
+    return (
+        "The tie group of a backbone holds every place that is still possible after all pairs were"
+        " compared, with at most a 5 % chance that any backbone of the table is outside its own"
+        " (Holm over all pairs, by the mean over tasks of their differences, each task in its"
+        f" standard deviations; {order_source(standing.has_pictures)}). The 95 % ranks are the same"
+        " for the one backbone by itself. Mean rank, mean z-score and win rate (duels with each"
+        " other backbone on each task) are three ways to sum up the tasks; the last column is the"
+        " places that leaving out any one task leads to."
+    )
 
 
 def order_rows(standing: BoardStanding) -> list[tuple[Standing, list[str]]]:
@@ -47,8 +52,11 @@ def alone_sentence(standing: BoardStanding) -> str | None:
 
 def order_view(standing: BoardStanding, name_width: int) -> Table:
     """Renderable of the table; longer names are folded at hyphens to `name_width` characters."""
+    source = order_source(standing.has_pictures)
     table = Table(
-        title="How sure is the order? (places; ties held at 5 %)", box=None, pad_edge=False
+        title=f"How sure is the order? (places; ties held at 5 % {source})",
+        box=None,
+        pad_edge=False,
     )
     table.add_column("backbone", overflow="fold")
     for head in ("#", *HEADS):

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchbed.board.markdown import render_leaderboard
 from benchbed.board.ranking import Leaderboard, TransferGap, build_leaderboard, transfer_gaps
 from benchbed.records.record import Record
+from benchbed.records.resamples import resamples_under
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,12 @@ def make_page(
 
     Args:
         records: what to rank.
-        folder: where they were read from, named on the page.
+        folder: where they were read from, named on the page; scores on drawn pictures are read
+            from there.
         out: where the page goes, named on the page.
         twins: id of the random twin of each pretrained backbone, for the table of gaps.
     """
-    leaderboard = build_leaderboard(records)
+    leaderboard = build_leaderboard(records, resamples_under(folder))
     gaps = tuple(
         gap
         for board in leaderboard.boards

@@ -1,51 +1,20 @@
-"""Records to ranks: means with intervals over seeds, ranks per task, and what cannot be ranked."""
+"""Records to ranks: means with their intervals, ranks per task, and what cannot be ranked."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
+from benchbed.board.cell import Cell, Drawn
 from benchbed.board.comparable import Column, Results, comparable_results
 from benchbed.records.record import Record
-
-CONFIDENCE = 0.95
+from benchbed.records.resamples import Resamples, record_key
 
 TIERS = ("full", "mini")
 """Order of the tiers' boards; any other tier follows."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One backbone on one column."""
-
-    values: tuple[float, ...]
-    """Primary metric of each seed, a fraction, in the order of seeds."""
-    seeds: tuple[int, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over seeds; the exact sum makes equal sets of values tie in any order."""
-        return math.fsum(self.values) / len(self.values)
-
-    @property
-    def half_interval(self) -> float | None:
-        """Half of the 95 % t-interval of the mean over seeds; None for a single seed."""
-        n = len(self.values)
-        if n < 2:
-            return None
-        if self.spread == 0:
-            return 0.0
-        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
-        deviation = float(np.std(self.values, ddof=1))
-        return quantile * deviation / math.sqrt(n)
-
-    @property
-    def spread(self) -> float:
-        """Largest minus smallest value over seeds."""
-        return max(self.values) - min(self.values)
 
 
 @dataclass(frozen=True)
@@ -83,6 +52,9 @@ class Board:
     """(height, width) of that size in pixels; several only if records disagree."""
     is_apart: bool
     """True for a task's records that other protocols or data keep off the tier's main board."""
+    without_draws: dict[Column, tuple[str, ...]]
+    """Backbones of which no scores on common draws of the pictures are known, for each column that
+    has one: on these columns everything is over seeds alone."""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -101,18 +73,26 @@ class Leaderboard:
     """One line per record that must not be ranked."""
 
 
-def build_leaderboard(records: Iterable[Record]) -> Leaderboard:
+def build_leaderboard(
+    records: Iterable[Record], resamples: Mapping[str, Resamples] | None = None
+) -> Leaderboard:
     """Rank records; those of different protocol hashes or data fingerprints never meet.
 
     Where a task has several columns, the one with most backbones (ties: the newest protocol
     version, then the hash) joins its tier's main board and each other one gets a board of its own.
+
+    Args:
+        records: what to rank; their order does not matter.
+        resamples: scores on drawn pictures, by `record_key`; without them everything is over seeds
+            alone.
     """
+    drawn = resamples or {}
     results = comparable_results(records)
     boards = []
     for tier in sorted({column.tier for column in results.columns}, key=_tier_order):
         main, apart = _choose_columns(results, tier)
-        boards.append(_board(main, results, is_apart=False))
-        boards += [_board((column,), results, is_apart=True) for column in apart]
+        boards.append(_board(main, results, drawn, is_apart=False))
+        boards += [_board((column,), results, drawn, is_apart=True) for column in apart]
     return Leaderboard(tuple(boards), results.excluded)
 
 
@@ -136,14 +116,22 @@ def _choose_columns(results: Results, tier: str) -> tuple[tuple[Column, ...], tu
     )
 
 
-def _board(columns: Sequence[Column], results: Results, *, is_apart: bool) -> Board:
+def _board(
+    columns: Sequence[Column],
+    results: Results,
+    resamples: Mapping[str, Resamples],
+    *,
+    is_apart: bool,
+) -> Board:
     cells: dict[str, dict[Column, Cell]] = defaultdict(dict)
     members: dict[str, list[Record]] = defaultdict(list)
+    without_draws = {}
     for column in columns:
+        own, missing = _column_cells(results.columns[column], resamples)
+        if missing:
+            without_draws[column] = missing
         for name, by_seed in results.columns[column].items():
-            seeds = tuple(sorted(by_seed))
-            values = tuple(by_seed[seed].primary_value for seed in seeds)
-            cells[name][column] = Cell(values, seeds)
+            cells[name][column] = own[name]
             members[name] += by_seed.values()
     complete = sorted(name for name, found in cells.items() if len(found) == len(columns))
     ranks = {column: _ranks(column, complete, cells) for column in columns}
@@ -153,8 +141,33 @@ def _board(columns: Sequence[Column], results: Results, *, is_apart: bool) -> Bo
     rows.sort(key=lambda row: (row.mean_rank is None, row.mean_rank or 0.0, row.backbone))
     sizes = {r.backbone.flops_size for r in everything if r.task == flops_task}
     return Board(
-        tuple(columns), tuple(rows), len(everything), flops_task, tuple(sorted(sizes)), is_apart
-    )
+        tuple(columns), tuple(rows), len(everything), flops_task, tuple(sorted(sizes)), is_apart,
+        without_draws,
+    )  # fmt: skip
+
+
+def _column_cells(
+    rows: Mapping[str, Mapping[int, Record]], resamples: Mapping[str, Resamples]
+) -> tuple[dict[str, Cell], tuple[str, ...]]:
+    """The cells of a column, and who keeps pictures out of all of them."""
+    cells = {name: _cell(by_seed, resamples) for name, by_seed in rows.items()}
+    found = Counter(cell.drawn.draws for cell in cells.values() if cell.drawn is not None)
+    usual = min(found, key=lambda draws: (-found[draws], draws)) if found else None
+    missing = sorted(n for n, c in cells.items() if c.drawn is None or c.drawn.draws != usual)
+    if missing:
+        cells = {name: replace(cell, drawn=None) for name, cell in cells.items()}
+    return cells, tuple(missing)
+
+
+def _cell(by_seed: Mapping[int, Record], resamples: Mapping[str, Resamples]) -> Cell:
+    seeds = tuple(sorted(by_seed))
+    values = tuple(by_seed[seed].primary_value for seed in seeds)
+    found = [own for seed in seeds if (own := resamples.get(record_key(by_seed[seed])))]
+    alike = {own.draws for own in found}
+    if len(found) < len(seeds) or len(alike) > 1 or found[0].pictures < 2:
+        return Cell(values, seeds)
+    scores = np.stack([own.scores() for own in found], axis=1)
+    return Cell(values, seeds, Drawn(scores, found[0].pictures, found[0].draws))
 
 
 def _ranks(

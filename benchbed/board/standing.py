@@ -1,6 +1,7 @@
 """How sure the order of a board is: rank intervals, tie groups, and aggregates side by side."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchbed.board import aggregates
+from benchbed.board.bootstrap import picture_covariance, picture_freedom
+from benchbed.board.cell import Cell
 from benchbed.board.comparable import Column
 from benchbed.board.multiplicity import RankSet, rank_intervals, tie_groups
-from benchbed.board.ranking import Board, Cell
+from benchbed.board.ranking import Board
+from benchbed.board.variance import Variances
+
+Cells = Sequence[Sequence[Cell]]
+"""Of each backbone on each task."""
 
 AGGREGATES = ("mean rank", "mean z-score", "win rate")
 
@@ -51,19 +58,21 @@ class BoardStanding:
     tasks: dict[Column, dict[str, TaskStanding]]
     taus: dict[tuple[str, str], float | None]
     """Kendall's tau of each two of `AGGREGATES`; None where one of them ties all."""
+    has_pictures: bool
+    """Whether the order over all tasks is compared over pictures too, not over seeds alone."""
 
 
 def board_standing(board: Board) -> BoardStanding:
     """Standing of the ranked rows of a board; empty when none is ranked.
 
-    Two backbones are compared by the difference of their means over seeds, the runs taken as
-    independent: Welch's test on a task, and on all tasks together the same for the mean over
-    tasks of the difference in the task's standard deviations over backbones. Pictures are not
-    resampled.
+    Two backbones are compared by the difference of their means over seeds: on a task, and on all
+    tasks together by the mean over tasks of the difference in the task's standard deviations over
+    backbones. It varies by seeds, the runs taken as independent, and by the evaluation pictures
+    where scores on draws of them are known; see `compare_all`.
     """
     ranked = [row for row in board.rows if row.mean_rank is not None]
     if not ranked:
-        return BoardStanding((), {}, {})
+        return BoardStanding((), {}, {}, has_pictures=False)
     names = [row.backbone for row in ranked]
     cells = [[row.cells[column] for column in board.columns] for row in ranked]
     scores = np.array([[cell.mean for cell in own] for own in cells])
@@ -98,44 +107,77 @@ def board_standing(board: Board) -> BoardStanding:
     tasks = {
         column: _task(names, [own[t] for own in cells]) for t, column in enumerate(board.columns)
     }
-    return BoardStanding(rows, tasks, taus)
+    return BoardStanding(rows, tasks, taus, has_pictures(cells))
 
 
 def compare_all(
-    cells: list[list[Cell]], weights: NDArray[np.float64]
+    cells: Cells, weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Every backbone against every other: differences (k, k) and p-values (k, k).
 
-    The difference is the mean over tasks of weight x (mean of row - mean of column); its p-value
-    is Student's t with Satterthwaite's degrees of freedom, each run independent of the others.
-    The p-value is 1 where a score has a single seed, or no score varies over seeds.
+    The difference is the mean over tasks of weight x (mean of row - mean of column). Over seeds
+    each run is independent of the others, with Satterthwaite's degrees of freedom; over pictures
+    all scores vary together on the common draws, those of several tasks too. Pictures count where
+    they are known of every cell. The p-value is 1 where a score has a single seed, or nothing
+    varies.
 
     Args:
         cells: of each backbone on each task.
         weights: (T,) of the tasks, as fixed numbers.
     """
     means = np.array([[cell.mean for cell in own] for own in cells]) * weights
-    counts = np.array([[len(cell.values) for cell in own] for own in cells])
-    alone = np.asarray((counts < 2).any(axis=1))
-    deviations = np.array([[_deviation(cell) for cell in own] for own in cells])
-    parts = (deviations * weights) ** 2 / counts
-    own_squares = (parts**2 / np.maximum(counts - 1, 1)).sum(axis=1)
-    tasks = means.shape[1]
-    estimates = (means[:, None] - means[None]).sum(axis=2) / tasks
-    variance = parts.sum(axis=1)[:, None] + parts.sum(axis=1)[None]
-    squares = own_squares[:, None] + own_squares[None]
-    p_values = np.ones_like(variance)
-    told = (variance > 0) & ~(alone[:, None] | alone[None])
-    freedom = variance[told] ** 2 / squares[told]
-    ratio = np.abs(estimates[told]) * tasks / np.sqrt(variance[told])
-    p_values[told] = 2 * stats.t.sf(ratio, freedom)
-    return estimates, p_values
+    freedom = np.array([[max(len(cell.values) - 1, 1) for cell in own] for own in cells])
+    alone = np.array([min(len(cell.values) for cell in own) < 2 for own in cells])
+    parts = np.array([[cell.seed_variance for cell in own] for own in cells]) * weights**2
+    own_squares = (parts**2 / freedom).sum(axis=1)
+    over_seeds = _both(parts.sum(axis=1))
+    squares = _both(own_squares)
+    seed_freedom = np.divide(
+        over_seeds**2, squares, out=np.ones_like(over_seeds), where=squares > 0
+    )
+    # a sum over tasks, as a common factor changes no p-value
+    estimates = (means[:, None] - means[None]).sum(axis=2)
+    variances = Variances(over_seeds, seed_freedom, *_over_pictures(cells, weights))
+    p_values = variances.p_values(estimates)
+    p_values[alone[:, None] | alone[None]] = 1.0
+    return estimates / means.shape[1], p_values
 
 
-def _deviation(cell: Cell) -> float:
-    if len(cell.values) < 2 or cell.spread == 0:
-        return 0.0
-    return float(np.std(cell.values, ddof=1))
+Parts = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _over_pictures(cells: Cells, weights: NDArray[np.float64]) -> Parts:
+    """Variance over pictures of each difference of sums, its freedom, and what seeds share of it.
+
+    Its degrees of freedom are those of the task with the fewest pictures.
+    """
+    k = len(cells)
+    if not has_pictures(cells):
+        return np.zeros((k, k)), np.ones((k, k)), np.zeros((k, k))
+    drawn = [[cell.drawn for cell in own if cell.drawn is not None] for own in cells]
+    sums = np.stack(
+        [sum(w * one.mean() for w, one in zip(weights, own, strict=True)) for own in drawn], axis=1
+    )
+    covariance = picture_covariance(sums)
+    variance = np.diag(covariance)
+    pictures = np.maximum(_both(variance) - 2 * covariance, 0.0)
+    np.fill_diagonal(pictures, 0.0)
+    shared = np.array([[one.shared_variance for one in own] for own in drawn]) * weights**2
+    fewest = min(one.pictures for own in drawn for one in own)
+    freedom = np.full((k, k), picture_freedom(fewest, len(sums)))
+    return pictures, freedom, _both(shared.sum(axis=1))
+
+
+def has_pictures(cells: Cells) -> bool:
+    """Whether all cells have scores on draws made by one rule."""
+    drawn = [cell.drawn for own in cells for cell in own]
+    return all(one is not None and drawn[0] is not None and one.draws[:3] == drawn[0].draws[:3]
+               for one in drawn)  # fmt: skip
+
+
+def _both(own: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(k, k) of each backbone plus that of each other."""
+    return np.asarray(own[:, None] + own[None])
 
 
 def _task(names: list[str], cells: list[Cell]) -> dict[str, TaskStanding]:

@@ -11,6 +11,7 @@ from benchbed.board.markdown import verdict
 from benchbed.board.notation import cell_text, decimals_for, percent, rank_text
 from benchbed.board.order_section import alone_sentence, order_view, tau_sentence
 from benchbed.board.ranking import Board, Leaderboard, TransferGap
+from benchbed.board.sources import sources_text
 from benchbed.board.standing import board_standing
 
 SHORT = {"imagenet-cls": "cls", "voc-seg": "seg", "coco-pose": "pose"}
@@ -70,7 +71,9 @@ def _order(board: Board) -> list[RenderableType]:
 
 def _board(board: Board) -> RenderableType:
     what = f"Ranked apart: {board.columns[0].label}" if board.is_apart else "Leaderboard"
-    table = Table(title=f"{what} (percent, mean ± 95 % over seeds)", box=None, pad_edge=False)
+    table = Table(
+        title=f"{what} (percent, mean ± 95 % {sources_text(board)})", box=None, pad_edge=False
+    )
     table.add_column("backbone", overflow="fold", min_width=14)
     table.add_column("rank", justify="right", no_wrap=True)
     decimals = {}

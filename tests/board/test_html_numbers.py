@@ -1,5 +1,6 @@
 import pytest
 
+from benchbed.board.cell import Cell
 from benchbed.board.html_numbers import (
     bytes_text,
     compact,
@@ -9,7 +10,6 @@ from benchbed.board.html_numbers import (
     score_text,
     share_text,
 )
-from benchbed.board.ranking import Cell
 
 
 # the rule's own examples: 0.827 ± 0.119 -> ± 0.12 and 0.827 ± 0.367 -> 0.8 ± 0.4

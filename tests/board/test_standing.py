@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchbed.board.bootstrap import picture_freedom
+from benchbed.board.cell import Cell, Drawn
+from benchbed.board.differences import difference
 from benchbed.board.multiplicity import RankSet
-from benchbed.board.ranking import Cell, build_leaderboard
+from benchbed.board.ranking import build_leaderboard
 from benchbed.board.standing import board_standing, compare_all
 
 
@@ -97,3 +100,54 @@ def test_unranked_rows_have_no_standing(make_record):
 def test_without_a_ranked_row_there_is_none(make_record):
     records = [make_record("a"), make_record("b", task="det")]
     assert board_standing(build_leaderboard(records).boards[0]).rows == ()
+
+
+def drawn_cell(values, scores, pictures="a" * 64):
+    scores = np.asarray(scores)
+    own = Drawn(scores, 80, ("m", 0, len(scores), pictures))
+    return Cell(tuple(values), tuple(range(len(values))), own)
+
+
+def test_with_draws_a_pair_is_told_as_by_the_difference_of_independent_runs():
+    rng = np.random.default_rng(3)
+    a, b = (0.71, 0.75, 0.74), (0.65, 0.70, 0.66, 0.68)
+    common = rng.normal(0, 0.05, (500, 1))
+    scores = [common + rng.normal(0, 0.01, (500, len(own))) for own in (a, b)]
+    found = [[drawn_cell(*own)] for own in zip((a, b), scores, strict=True)]
+    estimates, p_values = compare_all(found, np.ones(1))
+    covariance = np.cov(np.concatenate(scores, axis=1), rowvar=False)
+    seeds = dict(enumerate(a)), {10 + s: value for s, value in enumerate(b)}
+    expected = difference(*seeds, covariance, 80, 500)
+    assert not expected.is_paired
+    assert estimates[0, 1] == pytest.approx(expected.estimate)
+    assert p_values[0, 1] == p_values[1, 0] == pytest.approx(expected.p_value)
+
+
+def test_tasks_on_the_same_pictures_add_their_covariance():
+    rng = np.random.default_rng(4)
+    values = (0.7, 0.7, 0.7)
+    own = rng.normal(0, 0.02, (500, 1)).repeat(3, axis=1)
+    still = np.zeros((500, 3))
+    # on one task a moves up where it moves down on the other: its sum stays as it is
+    alike, against = (
+        compare_all(
+            [
+                [drawn_cell(values, own), drawn_cell(values, sign * own)],
+                [drawn_cell((0.68,) * 3, still), drawn_cell((0.66,) * 3, still)],
+            ],
+            np.ones(2),
+        )[1][0, 1]
+        for sign in (1, -1)
+    )
+    spread = 2 * own[:, 0].std(ddof=1)
+    freedom = picture_freedom(80, 500)
+    assert alike == pytest.approx(2 * stats.t.sf(0.06 / spread, freedom))
+    assert against == 1.0
+
+
+def test_pictures_do_not_count_where_one_backbone_has_no_draws():
+    values = [(0.71, 0.75, 0.74), (0.65, 0.70, 0.66)]
+    scores = np.random.default_rng(5).normal(0.7, 0.1, (50, 3))
+    mixed = [[drawn_cell(values[0], scores)], [Cell(values[1], (0, 1, 2))]]
+    alone = [[Cell(own, (0, 1, 2))] for own in values]
+    assert (compare_all(mixed, np.ones(1))[1] == compare_all(alone, np.ones(1))[1]).all()
