@@ -77,6 +77,7 @@ $(BIN)/benchbed eval --backbone $(1) $(BOARD_TASKS:%=--task %) --device cpu \
 endef
 
 board: setup-board
+	@echo "Pretraining $(words $(BOARD_WORLD)) backbones, a few minutes each"
 	$(MAKE) --no-print-directory -O -j $(PROCESSES) board-backbones
 	$(foreach b,$(BACKBONES),$(call evaluated,$(b)))
 	$(BIN)/benchbed leaderboard add $(BOARD_RUNS)/records --to $(BOARD)

@@ -1,14 +1,12 @@
 """`benchbed eval`: fine-tune one backbone on one or more tasks and write the records."""
 
-import os
-import signal
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchbed.cli import torchrun
 from benchbed.errors import BenchbedError, JobsFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -16,10 +14,6 @@ if TYPE_CHECKING:
 
     from benchbed.jobs import Job
     from benchbed.jobs_side_by_side import Finished
-
-HEARD_FIRST_S = 3.0
-"""Under torchrun, what the other processes wait before they tell an error: torchrun ends them when
-the first one has told the same, so that it is told once."""
 
 DataRoot = Annotated[
     Path | None,
@@ -105,7 +99,7 @@ def evaluate(
         out=out,
         device=device,
         workers=workers,
-        gpus=_processes(gpus),
+        gpus=torchrun.processes(gpus),
         micro_batch=micro_batch,
         limit=limit,
         allow_partial=allow_partial,
@@ -120,7 +114,7 @@ def evaluate(
     )  # fmt: skip
     if dry_run:
         _show_plans(jobs)
-    elif _torchrun_processes() > 1:
+    elif torchrun.started() > 1:
         if processes is not None:
             raise UsageError("--processes: torchrun started the processes; leave it out")
         _run_as_one_of_several(jobs)
@@ -134,7 +128,7 @@ def _show_plans(jobs: "list[Job]") -> None:
     """Print the plan of each protocol, its seeds together."""
     from benchbed.plan import make_plan
 
-    if _torchrun_processes() > 1:
+    if torchrun.started() > 1:
         raise UsageError("--dry-run measures in one process; use --gpus N without torchrun")
     by_protocol: dict[str, list[Job]] = {}
     for job in jobs:
@@ -144,44 +138,20 @@ def _show_plans(jobs: "list[Job]") -> None:
         typer.echo("\n".join([plan.title, *plan.lines()]))
 
 
-def _torchrun_processes() -> int:
-    """How many processes torchrun started, 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ else 1
-
-
-def _processes(gpus: int | None) -> int:
-    started = _torchrun_processes()
-    if started > 1 and gpus not in (None, started):
-        raise UsageError(f"--gpus {gpus}: torchrun started {started} processes; leave --gpus out")
-    return started if started > 1 else gpus or 1
-
-
 def _run_as_one_of_several(jobs: "list[Job]") -> None:
     """Run all jobs as one of torchrun's processes, up to the first failure."""
     from benchbed.cli.progress import StepProgress
-    from benchbed.engine.distributed import joined
     from benchbed.evaluation import run_job
-    from benchbed.placement import require_devices
 
-    # torchrun ends the others this way when one has failed: they have nothing to tell
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    first = os.environ["RANK"] == "0"
-    on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    try:
-        with joined(require_devices(jobs[0].options.device, on_this_machine)):
-            for number, job in enumerate(jobs, 1):
-                if not first:
-                    run_job(job)
-                    continue
-                typer.echo(f"[{number}/{len(jobs)}] {job.describe()}")
-                with StepProgress() as progress:
-                    outcome = run_job(job, on_progress=progress.update, say=progress.say)
-                typer.echo("\n".join(outcome.lines()))
-    except Exception as error:
-        # one that is no error of ours is most likely the want of a process that has failed
-        if not first or not isinstance(error, BenchbedError):
-            time.sleep(HEARD_FIRST_S)
-        raise
+    with torchrun.one_of_several(jobs[0].options.device) as first:
+        for number, job in enumerate(jobs, 1):
+            if not first:
+                run_job(job)
+                continue
+            typer.echo(f"[{number}/{len(jobs)}] {job.describe()}")
+            with StepProgress() as progress:
+                outcome = run_job(job, on_progress=progress.update, say=progress.say)
+            typer.echo("\n".join(outcome.lines()))
 
 
 def _run_all(jobs: "list[Job]") -> None:
@@ -237,7 +207,7 @@ def _run_side_by_side(jobs: "list[Job]", processes: int) -> None:
 def _state(done: "Finished") -> str:
     if done.error is not None:
         return "failed"
-    return f"{done.headline}{', already done, skipped' if done.skipped else ''}"
+    return "already done, skipped" if done.skipped else done.headline
 
 
 def _raise_any(failures: "Sequence[Exception]", jobs: int) -> None:
