@@ -1,21 +1,16 @@
 """`benchbed pretrain`: make a backbone from a corpus by a recipe."""
 
-import os
-import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from benchbed.errors import BenchbedError, UsageError
+from benchbed.cli import torchrun
+from benchbed.errors import UsageError
 
 if TYPE_CHECKING:
     from benchbed.pretrain.job import PretrainJob
     from benchbed.specs.card import Shard
-
-HEARD_FIRST_S = 3.0
-"""Under torchrun, what the other processes wait before they tell an error, as in `eval`."""
 
 
 def pretrain(
@@ -121,7 +116,7 @@ def pretrain(
         samples=samples,
         device=device,
         workers=workers,
-        gpus=_processes(gpus),
+        gpus=torchrun.processes(gpus),
         micro_batch=micro_batch,
         compile=compile,
         shard=cast("Shard", shard),
@@ -130,7 +125,7 @@ def pretrain(
     job.check()
     if dry_run:
         _show_plan(job)
-    elif _torchrun_processes() > 1:
+    elif torchrun.started() > 1:
         _run_as_one_of_several(job)
     else:
         _run(job)
@@ -167,33 +162,10 @@ def _run(job: "PretrainJob") -> None:
 
 
 def _run_as_one_of_several(job: "PretrainJob") -> None:
-    from benchbed.engine.distributed import joined
-    from benchbed.placement import require_devices
     from benchbed.pretrain.run import pretrain
 
-    # torchrun ends the processes this way: a snapshot is written, then there is nothing to tell
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    first = os.environ["RANK"] == "0"
-    try:
-        with joined(require_devices(job.device, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))):
-            if first:
-                _run(job)
-            else:
-                pretrain(job)
-    except Exception as error:
-        # one that is no error of ours is most likely the want of a process that has failed
-        if not first or not isinstance(error, BenchbedError):
-            time.sleep(HEARD_FIRST_S)
-        raise
-
-
-def _torchrun_processes() -> int:
-    """How many processes torchrun started, 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ else 1
-
-
-def _processes(gpus: int | None) -> int:
-    started = _torchrun_processes()
-    if started > 1 and gpus not in (None, started):
-        raise UsageError(f"--gpus {gpus}: torchrun started {started} processes; leave --gpus out")
-    return started if started > 1 else gpus or 1
+    with torchrun.one_of_several(job.device) as first:
+        if first:
+            _run(job)
+        else:
+            pretrain(job)
