@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,23 +111,22 @@ def _forecast(found: "Found", options: "RunOptions", crew: "Crew") -> None:
 def _run(found: "Found", options: "RunOptions", crew: "Crew") -> "list[Finished]":
     """Run what is missing; returns what failed."""
     from benchbed.cli.cell_progress import CellProgress
-    from benchbed.study.execute import execute
+    from benchbed.run_progress import heard
+    from benchbed.study.execute import execute, name_of
     from benchbed.study.forecast import seconds_left
 
     left = {cell.key: cell for cell in found.plan.cells() if not found.is_done(cell)}
     failed = []
-    with closing(execute(found, options, crew)) as ended, CellProgress(len(left)) as progress:
-        for finished in ended:
-            del left[finished.cell.key]
-            eta = seconds_left(found.out, list(left.values()), crew)
-            progress.ended(_what(finished), _state(finished), eta)
-            if finished.error:
-                failed.append(finished)
+    with CellProgress(len(left)) as progress, heard(progress.told) as address:
+        options = replace(options, progress=address)
+        with closing(execute(found, options, crew)) as ended:
+            for finished in ended:
+                del left[finished.cell.key]
+                eta = seconds_left(found.out, list(left.values()), crew)
+                progress.ended(name_of(finished.cell), _state(finished), eta)
+                if finished.error:
+                    failed.append(finished)
     return failed
-
-
-def _what(finished: "Finished") -> str:
-    return f"seed {finished.cell.seed} {finished.cell.describe()}"
 
 
 def _state(finished: "Finished") -> str:
@@ -185,9 +185,11 @@ def _scanned(found: "Found", options: "RunOptions") -> "StudyScan":
 
 def _tell(failed: "list[Finished]") -> None:
     """One line for each cell that failed, with the count of those that wait for it."""
+    from benchbed.study.execute import name_of
+
     waiting = Counter(finished.blocked_by for finished in failed)
     for finished in failed:
         if not finished.blocked_by:
             count = waiting[finished.cell.key]
             more = f" ({count} runs wait for it)" if count else ""
-            typer.echo(f"error: {_what(finished)}: {finished.error}{more}", err=True)
+            typer.echo(f"error: {name_of(finished.cell)}: {finished.error}{more}", err=True)

@@ -25,6 +25,8 @@ class RunOptions:
     """Loader processes a training process."""
     passed: tuple[str, ...] = ()
     """The command line's arguments as typed, for the records."""
+    progress: str | None = None
+    """Address that runs tell their progress to (`run_progress.heard`)."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchbed.errors import BenchbedError, RunFailedError, UsageError
 from benchbed.jobs import Job, JobOptions, plan_jobs
+from benchbed.run_progress import OnProgress, teller
 from benchbed.side_by_side import Ended, Piece, run_pieces, worker_pool
 from benchbed.study import ledger
 from benchbed.study.cells import Cell, FineTuning, Pretraining, RunOptions, Weights
@@ -195,18 +196,24 @@ def _entry(finished: Finished, where: str) -> ledger.Entry:
     )
 
 
+def name_of(cell: Cell) -> str:
+    """What the user sees of a cell, its seed first."""
+    return f"seed {cell.seed} {cell.describe()}"
+
+
 def run_cell(cell: Cell, options: RunOptions) -> Ran:
-    """Run one cell to its end.
+    """Run one cell to its end, and tell its progress to who listens.
 
     Raises:
         BenchbedError: it failed; the traceback of an unexpected error lies in the study's folder.
     """
     start = time.perf_counter()
+    tell = teller(options.progress, name_of(cell))
     try:
         if isinstance(cell, Pretraining):
-            headline, skipped = pretrain_run(cell, options)
+            headline, skipped = pretrain_run(cell, options, tell)
         else:
-            headline, skipped = _finetune(cell, options)
+            headline, skipped = _finetune(cell, options, tell)
     except BenchbedError:
         raise
     except Exception as error:
@@ -222,7 +229,7 @@ def _keep_traceback(cell: Cell, out: Path) -> Path:
     return path
 
 
-def _finetune(cell: FineTuning, options: RunOptions) -> tuple[str, bool]:
+def _finetune(cell: FineTuning, options: RunOptions, tell: OnProgress) -> tuple[str, bool]:
     from benchbed.evaluation import run_job
 
     backbone = cell.backbone
@@ -231,7 +238,7 @@ def _finetune(cell: FineTuning, options: RunOptions) -> tuple[str, bool]:
         if isinstance(backbone, Weights)
         else backbone.name
     )
-    outcome = run_job(job_of(name, cell.task, cell.seed, options))
+    outcome = run_job(job_of(name, cell.task, cell.seed, options), on_progress=tell)
     record = outcome.record
     return f"{record.primary_metric} {100 * record.primary_value:.1f}", outcome.skipped
 

@@ -14,6 +14,7 @@ from benchbed.pretrain.corpora import open_corpus
 from benchbed.pretrain.job import PretrainJob
 from benchbed.pretrain.shard_stream import ShardStream
 from benchbed.pretrain.subsets import Holdout, is_held_out
+from benchbed.run_progress import OnProgress
 from benchbed.specs.pretraining import find_recipe
 from benchbed.specs.study import Study
 from benchbed.study.cells import BACKBONES, Existing, Pretraining, RunOptions, Weights
@@ -117,7 +118,9 @@ def pretrain_job(run: Pretraining, options: RunOptions) -> PretrainJob:
     )
 
 
-def pretrain_run(run: Pretraining, options: RunOptions) -> tuple[str, bool]:
+def pretrain_run(
+    run: Pretraining, options: RunOptions, on_progress: OnProgress = lambda progress: None
+) -> tuple[str, bool]:
     """Train one run to its end, or go on where an earlier call was stopped.
 
     Returns:
@@ -125,7 +128,7 @@ def pretrain_run(run: Pretraining, options: RunOptions) -> tuple[str, bool]:
     """
     from benchbed.pretrain.run import pretrain
 
-    outcome = pretrain(pretrain_job(run, options))
+    outcome = pretrain(pretrain_job(run, options), on_progress)
     facts = outcome.card.pretraining
     scores = {} if facts is None else facts.validation
     headline = next((f"{name} {100 * value:.1f}" for name, value in scores.items()), "done")

@@ -134,7 +134,7 @@ def test_circumstances_that_move_the_numbers_are_refused(plan, tmp_path):
 
 
 def test_an_unexpected_error_of_a_cell_leaves_its_traceback(plan, tmp_path, monkeypatch):
-    def broken(cell, options):
+    def broken(cell, options, tell):
         raise ZeroDivisionError("no steps")
 
     monkeypatch.setattr("benchbed.study.execute.pretrain_run", broken)
