@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from benchbed.data import coco, person_boxes, roots
 from benchbed.data.annotations import DetectionSet, PoseSet
 from benchbed.data.check import layout
