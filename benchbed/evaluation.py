@@ -185,7 +185,8 @@ def _run(
             on_progress(progress)
 
         def halved(halving: Halving) -> None:
-            say(f"  out of memory at step {halving.step}: {less(job, halving.micro_batch)}")
+            if halving.micro_batch != at_most:
+                say(f"  out of memory at step {halving.step}: {less(job, halving.micro_batch)}")
 
         grid = chosen.training.lr_grid
         with remedied(lower_rate(chosen)):

@@ -104,7 +104,8 @@ def train(
 
     Where memory does not hold a pass, a process that is alone makes the step again with passes of
     half the size, from the state before the step: on a CPU it ends bit for bit as a run that was
-    interrupted before that step and goes on with the smaller `micro_batch`.
+    interrupted before that step and goes on with the smaller `micro_batch`. `on_halved` is told; in
+    a run that goes on, first of what happened before.
 
     Raises:
         DivergedError: a loss is not finite, or a weight where it is to be kept.
@@ -121,6 +122,8 @@ def train(
     with held_back(keeping.snapshots is not None) as interrupts:
         parts = _parts(run, training, execution, seed)
         passes = _passes(run, training, execution, schedule, seed, start, content)
+        for halving in passes.halvings:
+            on_halved(halving)
         if execution.compile:
             model.compile()
         called = _together(run, training, passes, device, seed) if start < schedule.steps else model

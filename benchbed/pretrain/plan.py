@@ -1,11 +1,12 @@
 """A pretraining run before it starts: everything it will do, and where it will leave what."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchbed.engine import distributed
 from benchbed.engine.freezing import BATCH_NORMS
+from benchbed.engine.memory import Halving
 from benchbed.engine.snapshots import snapshot_files
 from benchbed.models.cost import parameter_count
 from benchbed.models.loaded import Say, silent
@@ -64,6 +65,24 @@ class PretrainPlan:
         for deviation in self.facts.shared["deviations"]:
             yield f"deviation   {deviation}"
         yield f"folder      {self.folder}  ({self.state()})"
+
+    def facts_after(self, halvings: Sequence[Halving]) -> Facts:
+        """What holds for all weights that were trained with passes which became smaller so."""
+        if not halvings:
+            return self.facts
+        deviations = list(self.facts.shared["deviations"])
+        if _has_batch_norms(self.start):
+            seen = _pictures_a_norm_sees(self.job, halvings[-1].micro_batch)
+            deviations.append(
+                f"batch norms see {seen} pictures at once from step {halvings[-1].step} on, not"
+                f" {self.job.recipe.batch_size}: memory ran out"
+            )
+        changes = {
+            "micro_batch": halvings[-1].micro_batch,
+            "halved_at_steps": tuple(halving.step for halving in halvings),
+            "deviations": tuple(deviations),
+        }
+        return replace(self.facts, shared=self.facts.shared | changes)
 
     def state(self) -> str:
         """How far the run is: `new`, `goes on after 3200 samples`, `done`.
@@ -126,6 +145,7 @@ def plan_pretraining(
         "started_from": begun,
         "compiled": job.compile,
         "sharded": job.shard,
+        "micro_batch": pictures_a_pass,
         "deviations": _deviations(job, start, samples, len(data.train), pictures_a_pass),
     }
     return PretrainPlan(
@@ -152,10 +172,16 @@ def _deviations(
     recipe, found = job.recipe, []
     if samples != recipe.total_samples(pictures):
         found.append(f"{samples} samples in place of {recipe.total_samples(pictures)}")
-    has_batch_norms = any(isinstance(m, BATCH_NORMS) for m in start.backbone.trunk.modules())
-    seen = pictures_a_pass
-    if recipe.batch_norm == "sync" and not (job.device or "").startswith("cpu"):
-        seen *= distributed.world_size()
-    if has_batch_norms and seen < recipe.batch_size:
+    seen = _pictures_a_norm_sees(job, pictures_a_pass)
+    if _has_batch_norms(start) and seen < recipe.batch_size:
         found.append(f"batch norms see {seen} pictures at once, not {recipe.batch_size}")
     return tuple(found)
+
+
+def _has_batch_norms(start: Start) -> bool:
+    return any(isinstance(module, BATCH_NORMS) for module in start.backbone.trunk.modules())
+
+
+def _pictures_a_norm_sees(job: PretrainJob, pictures_a_pass: int) -> int:
+    shared = job.recipe.batch_norm == "sync" and not (job.device or "").startswith("cpu")
+    return pictures_a_pass * (distributed.world_size() if shared else 1)

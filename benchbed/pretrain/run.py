@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from benchbed.data import augment
 from benchbed.engine import distributed
 from benchbed.engine.batches import loader_deaths_told
+from benchbed.engine.divergence import remedied
 from benchbed.engine.finetune import Batch, Evaluation, FineTune, seeded_torch
 from benchbed.engine.keeping import Keeping
 from benchbed.engine.launch import Relay, launch
 from benchbed.engine.loop import CUDA_REPORT_INTERVAL, Execution, Progress, train
 from benchbed.engine.loop import evaluate as score
-from benchbed.engine.memory import memory_told
+from benchbed.engine.memory import Halving, memory_told, with_less
 from benchbed.engine.run_lock import run_held
 from benchbed.engine.sessions import Ledger
 from benchbed.engine.snapshots import Snapshots
@@ -28,6 +29,7 @@ from benchbed.models.loaded import Say, silent
 from benchbed.placement import choose_device, choose_workers, require_devices
 from benchbed.pretrain.checkpoints import (
     LOG,
+    Facts,
     LossLog,
     complete,
     finished_card,
@@ -51,6 +53,9 @@ OnProgress = Callable[[Progress], None]
 
 MOST_REPORTS = 20_000
 """Rows of losses that a run keeps."""
+
+LOWER_RATE = "a lower learning rate may help: optimiser.lr in a copy of the recipe (--recipe FILE)"
+"""What the user of a run that diverged is told."""
 
 FAREWELL_S = 120.0
 """Seconds that several processes get for a last snapshot when they are interrupted."""
@@ -81,6 +86,7 @@ def pretrain(
     on_progress: OnProgress = lambda progress: None,
     say: Say = silent,
     corpus: Corpus | None = None,
+    at_most: int | None = None,
 ) -> PretrainOutcome:
     """Pretrain one backbone, unless it is there already, and go on where a run was interrupted.
 
@@ -93,6 +99,7 @@ def pretrain(
         on_progress: takes a report of the loop.
         say: takes a line for the user.
         corpus: used in place of the one that the job names.
+        at_most: pictures a pass, where several processes begin again for want of memory.
 
     Raises:
         UsageError: options that do not fit each other, the corpus or the folder.
@@ -114,14 +121,15 @@ def pretrain(
         return PretrainOutcome(plan.folder, done, skipped=True)
     for line in plan.lines():
         say(f"  {line}")
-    a_pass = job.micro_batch or -(-job.recipe.batch_size // distributed.world_size())
+    a_pass = min(at_most or plan.pictures_a_pass, plan.pictures_a_pass)
     with _held(plan):
         # whoever ran it until just now may have finished it
         done = distributed.from_first(finished_card(plan.folder, plan.run))
         if done is not None:
             return PretrainOutcome(plan.folder, done, skipped=True)
-        with seeded_torch(job.seed), memory_told(a_pass), loader_deaths_told():
-            card = _train(plan, device, on_progress, say)
+        told = memory_told(a_pass, processes=distributed.world_size())
+        with seeded_torch(job.seed), told, loader_deaths_told(), remedied(LOWER_RATE):
+            card = _train(plan, device, on_progress, say, at_most)
     return PretrainOutcome(plan.folder, card, skipped=False)
 
 
@@ -155,15 +163,28 @@ def _run_together(
         else:
             on_progress(told)
 
-    work = partial(_one_of_several, job, corpus)
-    return launch(work, job.gpus, device_type, relay, farewell_s=FAREWELL_S)
+    def attempt(at_most: int | None) -> PretrainOutcome:
+        work = partial(_one_of_several, job, corpus, at_most)
+        return launch(work, job.gpus, device_type, relay, farewell_s=FAREWELL_S)
+
+    return with_less(
+        attempt, lambda at_most: say(f"  out of memory, all begin again: {at_most} pictures a pass")
+    )
 
 
-def _one_of_several(job: PretrainJob, corpus: Corpus | None, tell: Relay) -> PretrainOutcome:
-    return pretrain(job, on_progress=tell, say=tell, corpus=corpus)
+def _one_of_several(
+    job: PretrainJob, corpus: Corpus | None, at_most: int | None, tell: Relay
+) -> PretrainOutcome:
+    return pretrain(job, on_progress=tell, say=tell, corpus=corpus, at_most=at_most)
 
 
-def _train(plan: PretrainPlan, device: torch.device, on_progress: OnProgress, say: Say) -> Card:
+def _train(
+    plan: PretrainPlan,
+    device: torch.device,
+    on_progress: OnProgress,
+    say: Say,
+    at_most: int | None,
+) -> Card:
     job, recipe, first = plan.job, plan.job.recipe, distributed.rank() == 0
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
@@ -184,10 +205,18 @@ def _train(plan: PretrainPlan, device: torch.device, on_progress: OnProgress, sa
             ledger.write(at_once=False)
         on_progress(progress)
 
+    halvings: list[Halving] = []
+
+    def halved(halving: Halving) -> None:
+        halvings.append(halving)
+        if first:
+            say(f"  out of memory at step {halving.step}: {halving.micro_batch} pictures a pass")
+
     def keep(step: int, model: nn.Module) -> None:
         evaluation = score(run, model, training, device)
         if first:
-            _write(plan, model, step * recipe.batch_size, evaluation, ledger)
+            facts = plan.facts_after(halvings)
+            _write(plan, facts, model, step * recipe.batch_size, evaluation, ledger)
             shown = next(iter(evaluation.metrics.items()))
             say(f"  {step * recipe.batch_size} samples: {shown[0]} {shown[1]:.4f}")
 
@@ -196,13 +225,14 @@ def _train(plan: PretrainPlan, device: torch.device, on_progress: OnProgress, sa
         snapshots.remove_temporaries()
     steps = frozenset(count // recipe.batch_size for count in plan.checkpoints)
     trained = train(
-        run, training, _execution(plan, device), seed=job.seed, on_progress=report,
-        keeping=Keeping(snapshots, steps, keep),
+        run, training, _execution(plan, device, at_most), seed=job.seed, on_progress=report,
+        keeping=Keeping(snapshots, steps, keep), on_halved=halved,
     )  # fmt: skip
     evaluation = score(run, trained.model, training, device)
     card: Card | None = None
     if first:
-        card = _write(plan, trained.model, plan.samples, evaluation, ledger)
+        facts = plan.facts_after(halvings)
+        card = _write(plan, facts, trained.model, plan.samples, evaluation, ledger)
         snapshots.clear()
     found = distributed.from_first(card)
     assert found is not None
@@ -226,13 +256,18 @@ def _snapshots(plan: PretrainPlan, say: Say) -> Snapshots:
 
 
 def _write(
-    plan: PretrainPlan, model: nn.Module, samples: int, evaluation: Evaluation, ledger: Ledger
+    plan: PretrainPlan,
+    facts: Facts,
+    model: nn.Module,
+    samples: int,
+    evaluation: Evaluation,
+    ledger: Ledger,
 ) -> Card:
     ledger.write()
     card = write_checkpoint(
         plan.folder,
         model.backbone,  # type: ignore[arg-type]
-        plan.facts,
+        facts,
         samples=samples,
         validation=evaluation.metrics,
         ledger=ledger,
@@ -241,12 +276,13 @@ def _write(
     return card
 
 
-def _execution(plan: PretrainPlan, device: torch.device) -> Execution:
+def _execution(plan: PretrainPlan, device: torch.device, at_most: int | None) -> Execution:
     usual = CUDA_REPORT_INTERVAL if device.type == "cuda" else 1
     return Execution(
         device=device,
         workers=choose_workers(plan.job.workers, device),
         micro_batch=plan.job.micro_batch,
+        at_most=at_most,
         report_interval=max(usual, plan.samples // plan.job.recipe.batch_size // MOST_REPORTS),
         compile=plan.job.compile,
         shard=plan.job.shard,
@@ -269,6 +305,7 @@ def _as_run(plan: PretrainPlan) -> FineTune:
         loss=partial(sigmoid_loss if sigmoid else single_label_loss, recipe.label_smoothing),
         evaluate=partial(validate, recipe, data),
         example_size=(recipe.crop.size, recipe.crop.size),
+        picture_name=data.train.key,
     )
 
 

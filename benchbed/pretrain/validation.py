@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchbed.data import augment
-from benchbed.engine.distributed import from_first, gathered, share_of
+from benchbed.engine.distributed import from_first, gathered, share_of, world_size
+from benchbed.engine.memory import InHalves
 from benchbed.errors import BenchbedError, DataError, RunFailedError, UsageError
 from benchbed.finetune.metrics.accuracy import top_k_accuracy, true_class_ranks
 from benchbed.finetune.metrics.average_precision import class_average_precisions
@@ -171,10 +173,18 @@ def _predicted(
     model: nn.Module, loader: DataLoader[Any], labels: HeldOutLabels, device: torch.device
 ) -> Iterator[_Predicted]:
     present = torch.from_numpy(labels.present()).to(device)
+    in_halves = InHalves()
+
+    def logits_of(part: Tensor) -> list[Tensor]:
+        return [model(augment.to_float(part.to(device, non_blocking=True))).float()]
+
+    # processes that hold parts of one model must call it equally often
+    logits_in_parts = partial(in_halves, logits_of) if world_size() == 1 else logits_of
     for start, images in loader:
         if isinstance(images, BenchbedError):
             raise images
-        logits = model(augment.to_float(images.to(device, non_blocking=True))).float()
+        found = logits_in_parts(images)
+        logits = found[0] if len(found) == 1 else torch.cat(found)
         if not logits.isfinite().all():
             raise RunFailedError("the model gives logits that are not finite: it diverged")
         rows, columns = (part.to(device) for part in labels.of(start, start + len(images)))

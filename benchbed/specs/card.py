@@ -87,6 +87,10 @@ class Pretraining(Frozen):
     device: str
     compiled: bool = False
     """Whether torch.compile made the kernels: other last bits, and other dropout from one seed."""
+    micro_batch: Count | None = None
+    """Most pictures of a forward pass in each process; None where it was not noted yet."""
+    halved_at_steps: tuple[Count, ...] = ()
+    """Steps from which on a pass was half as large as before, as memory had run out."""
     sharded: Shard = "none"
     """What lay in parts, of several processes, when these weights were written: only last bits."""
     software: dict[str, Any]
