@@ -16,10 +16,10 @@ import numpy as np
 from scipy import stats
 
 from benchbed.board import aggregates
-from benchbed.board.bootstrap import picture_covariance, picture_weights
+from benchbed.board.bootstrap import METHOD, RESAMPLES, picture_covariance, picture_weights
+from benchbed.board.cell import Cell, Drawn
 from benchbed.board.differences import difference
 from benchbed.board.multiplicity import LEVEL, rank_intervals, tie_groups
-from benchbed.board.ranking import Cell
 from benchbed.board.standing import compare_all
 from benchbed.finetune.metrics.mean_iou import mean_iou
 from benchbed.resampling.weighted_ap import RankedDetections, coco_ap
@@ -28,6 +28,9 @@ Array = np.ndarray
 
 CHUNK = 100
 """Simulations at a time."""
+
+LIMIT = 10**9
+"""Draws of pictures where the bootstrap is taken at its limit."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def simulate(
         if len(parts) == 1:
             runs = correct[0].reshape(2 * seeds, pictures).astype(float)
             a, b = (dict(enumerate(own.mean(axis=1))) for own in correct[0].astype(float))
-            exact = difference(a, b, np.cov(runs) / pictures, pictures)
+            exact = difference(a, b, np.cov(runs) / pictures, pictures, LIMIT)
             assert np.isclose(parts[0].half()[0], exact.half_interval or 0.0)
     names = ("estimate", "over_seeds", "over_pictures", "shared")
     joined = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
@@ -243,7 +246,9 @@ def _segmented(rng: np.random.Generator, seeds: int, pictures: int, seed_sd: flo
 def _segmentation_scores(counts: Array, weights: Array) -> Array:
     """(B, R) mIoU of each run on each draw."""
     flat = counts.reshape(-1, counts.shape[2], 9)
-    return np.array([[mean_iou((own @ run).reshape(3, 3)) for run in flat] for own in weights])
+    drawn = np.einsum("bm,rmc->brc", weights.astype(np.float64), flat.astype(np.float64))
+    cells = drawn.astype(np.int64).reshape(*drawn.shape[:2], 3, 3)
+    return np.array([[mean_iou(one) for one in row] for row in cells])
 
 
 def _detected(rng: np.random.Generator, seeds: int, pictures: int, seed_sd: float) -> Array:
@@ -271,7 +276,7 @@ def _detected(rng: np.random.Generator, seeds: int, pictures: int, seed_sd: floa
 
 
 def _detection_scores(runs: Array, weights: Array) -> Array:
-    return np.array([[coco_ap(run, own) for run in runs.ravel()] for own in weights])
+    return np.stack([coco_ap(run, weights) for run in runs.ravel()], axis=1)
 
 
 FAMILIES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
@@ -280,23 +285,24 @@ FAMILIES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
 }
 
 
-def resampled(simulations: int, draws: int = 60) -> None:
+def resampled(simulations: int) -> None:
     """Coverage with the bootstrap itself, for figures that are no mean over pictures."""
     print("# mIoU and AP: coverage of 95 % intervals in percent")
-    print(f"# {simulations} simulations a row, 100 pictures, {draws} draws of them;")
+    print(f"# {simulations} simulations a row, 100 pictures, {RESAMPLES} draws of them;")
     print("# the truth is the mean difference of all simulations of the row")
     row = "{:<7} {:>5} {:>9} | {:>5} ({:>5}) | {:>10} {:>13}"
     print(row.format("figure", "seeds", "seeds' sd", "both", "half", "seeds only", "pictures only"))
-    for family, seeds, seed_sd in itertools.product(FAMILIES, (3,), (0.0, 0.1)):
+    for family, seeds, seed_sd in itertools.product(FAMILIES, (3, 5), (0.0, 0.1)):
         draw, score = FAMILIES[family]
+        weights = picture_weights([f"{number}" for number in range(100)])
         rng = np.random.default_rng([seeds, int(100 * seed_sd), len(family)])
         found = []
         for _ in range(simulations):
             runs = draw(rng, seeds, 100, seed_sd)
             whole = score(runs, np.ones((1, 100), dtype=np.int64))[0].reshape(2, seeds)
-            drawn = score(runs, picture_weights(100, rng, draws))
+            drawn = score(runs, weights)
             a, b = (dict(enumerate(own.tolist())) for own in whole)
-            found.append(difference(a, b, picture_covariance(drawn, 100), 100))
+            found.append(difference(a, b, picture_covariance(drawn), 100))
         truth = float(np.mean([own.estimate for own in found]))
         quantile = float(stats.t.ppf(0.975, seeds - 1))
         off = np.array([abs(own.estimate - truth) for own in found])
@@ -306,7 +312,7 @@ def resampled(simulations: int, draws: int = 60) -> None:
         rates = [100 * np.mean(off <= h) for h in (halves, quantile * spreads, 1.96 * errors)]
         shown = [f"{rate:.1f}" for rate in rates]
         half = f"{100 * halves.mean():.2f}"
-        print(row.format(family, seeds, seed_sd, shown[0], half, *shown[1:]))
+        print(row.format(family, seeds, seed_sd, shown[0], half, *shown[1:]), flush=True)
 
 
 def verdicts(simulations: int) -> None:
@@ -326,41 +332,119 @@ def verdicts(simulations: int) -> None:
         print(row.format(effects.name, seeds, *rates), flush=True)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Variances of a score: of a run, and of its mean over pictures."""
+
+    name: str
+    seed: float = 1.0
+    """Of one run."""
+    shared: float = 0.0
+    """Of a seed, on all backbones alike."""
+    picture: float = 0.0
+    """Of a backbone on the pictures, whatever the seed."""
+    meeting: float = 0.0
+    """Of one run on the pictures."""
+    difficulty: float = 0.0
+    """Of the pictures, on all backbones and runs alike."""
+    unequal: bool = False
+    """Whether the sd of a run differs between backbones and tasks, log-normally with sd 1."""
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether pictures matter; where not, nothing is resampled."""
+        return self.picture + self.meeting + self.difficulty > 0
+
+
+NOISES = (
+    Noise("equal"),
+    Noise("unequal", unequal=True),
+    Noise("shared", shared=1.0),
+    Noise("pictures", picture=1.0, difficulty=4.0),
+    Noise("meeting", seed=0.0, meeting=1.0, difficulty=4.0),
+    Noise("all", seed=0.5, picture=1.0, meeting=0.5, difficulty=4.0),
+    Noise("pictures alone", seed=0.0, picture=1.0, difficulty=4.0),
+)
+
+PICTURES = 100
+"""Of each task of a simulated board."""
+
+
 def board(simulations: int) -> None:
-    """Tie groups and rank intervals of boards whose true order is known."""
-    print("# boards: how often tie groups and rank intervals are right, percent")
-    print(f"# {simulations} simulations a row; step: true distance of neighbours over the sd of a")
-    print("# seed; unequal: sd of seeds is log-normal (1); shared: a seed moves all alike;")
-    print("# pictures: an effect of the pictures, as large as a seed's, that all seeds share")
-    row = "{:>9} {:>5} {:>5} {:>5} {:<9} | {:>14} {:>16} {:>10} {:>8}"
-    heads = ("any group wrong", "interval covers", "group size", "told")
+    """Tie groups, rank intervals and intervals of scores whose truth is known."""
+    print(
+        "# boards: how often tie groups, rank intervals and intervals of scores are right, percent"
+    )
+    print(
+        f"# {simulations} simulations a row, {PICTURES} pictures a task, {RESAMPLES} draws; step:"
+    )
+    print(
+        "# true distance of neighbours over the sd of a run; at 0 all are equal and any pair told"
+    )
+    print("# is false; noise: see NOISES; in brackets: the same over seeds alone")
+    row = "{:>9} {:>5} {:>5} {:>4} {:<14} | {:>14} {:>14} {:>12} {:>14} {:>14}"
+    heads = ("any wrong", "ranks cover", "group size", "pairs told", "scores cover")
     print(row.format("backbones", "tasks", "seeds", "step", "noise", *heads))
-    noises = ("equal", "unequal", "shared", "pictures")
-    grid = itertools.product(BOARDS, (3, 5), (0.0, 2.0), noises)
-    for (k, tasks), seeds, step, noise in grid:
-        rng = np.random.default_rng([k, tasks, seeds, int(step), noises.index(noise)])
-        results = np.array([_board(rng, k, tasks, seeds, step, noise) for _ in range(simulations)])
-        wrong, covered, size, told = results.mean(axis=0)
-        print(
-            row.format(
-                k, tasks, seeds, step, noise, f"{100 * wrong:.1f}", f"{100 * covered:.1f}",
-                f"{size:.1f}", f"{100 * told:.1f}",
+    for (k, tasks), seeds, step, noise in itertools.product(BOARDS, (3, 5), (0.0, 2.0), NOISES):
+        rng = np.random.default_rng([k, tasks, seeds, int(step), NOISES.index(noise)])
+        weights = [picture_weights([f"{t}/{i}" for i in range(PICTURES)]) for t in range(tasks)]
+        found = np.array(
+            [_board(_cells(rng, k, weights, seeds, step, noise), step) for _ in range(simulations)]
+        )
+        both, alone = found.mean(axis=0)
+        scale = np.array([100, 100, 1, 100, 100])
+        pairs = [f"{x:.1f} ({y:.1f})" if noise.has_pictures else f"{x:.1f}"
+                 for x, y in zip(both * scale, alone * scale, strict=True)]  # fmt: skip
+        print(row.format(k, tasks, seeds, step, noise.name, *pairs), flush=True)
+
+
+def _cells(
+    rng: np.random.Generator, k: int, weights: list[Array], seeds: int, step: float, noise: Noise
+) -> list[list[Cell]]:
+    """Of each backbone, the best last, on each task; with its scores on the draws."""
+    tasks = len(weights)
+
+    def normal(variance: float, *shape: int) -> Array:
+        return variance**0.5 * rng.standard_normal(shape)
+
+    scale = np.exp(normal(1.0, k, tasks, 1)) if noise.unequal else 1.0
+    values = step * np.arange(k)[:, None, None] + scale * normal(noise.seed, k, tasks, seeds)
+    values = values + normal(noise.shared, 1, tasks, seeds)
+    own = range(seeds)
+    if not noise.has_pictures:
+        return [[Cell(tuple(scores), tuple(own)) for scores in row] for row in values.tolist()]
+    # (k, tasks, seeds, m): what each picture adds, so that the mean has the variance asked for
+    added = normal(PICTURES * noise.difficulty, 1, tasks, 1, PICTURES)
+    added = added + normal(PICTURES * noise.picture, k, tasks, 1, PICTURES)
+    added = added + normal(PICTURES * noise.meeting, k, tasks, seeds, PICTURES)
+    drawn = [np.tensordot(w / w.sum(axis=1)[:, None], added[:, t], axes=(1, 2))
+             for t, w in enumerate(weights)]  # fmt: skip
+    whole = values + added.mean(axis=3)
+    return [
+        [
+            Cell(
+                tuple(whole[i, t].tolist()),
+                tuple(own),
+                Drawn(values[i, t] + drawn[t][:, i], PICTURES, (METHOD, 0, RESAMPLES, str(t))),
             )
-        )  # fmt: skip
+            for t in range(tasks)
+        ]
+        for i in range(k)
+    ]
 
 
-def _board(
-    rng: np.random.Generator, k: int, tasks: int, seeds: int, step: float, noise: str
-) -> tuple[float, float, float, float]:
-    """Any group wrong, share of intervals right, mean size of groups, share of pairs told."""
-    scale = np.exp(rng.standard_normal((k, tasks, 1))) if noise == "unequal" else 1.0
-    values = step * np.arange(k)[:, None, None] + scale * rng.standard_normal((k, tasks, seeds))
-    if noise == "shared":
-        values = values + rng.standard_normal((1, tasks, seeds))
-    if noise == "pictures":
-        values = values + rng.standard_normal((k, tasks, 1))
-    cells = [[Cell(tuple(own), tuple(range(seeds))) for own in row] for row in values.tolist()]
-    weights = 1 / aggregates.task_scales(values.mean(axis=2)) if tasks > 1 else np.ones(1)
+def _board(cells: list[list[Cell]], step: float) -> list[list[float]]:
+    """What `_judged` says of a board with its draws, and without them."""
+    alone = [[Cell(cell.values, cell.seeds) for cell in row] for row in cells]
+    return [_judged(own, step) for own in (cells, alone)]
+
+
+def _judged(cells: list[list[Cell]], step: float) -> list[float]:
+    """Any group wrong, share of rank intervals right, mean size of groups, share of pairs told,
+    share of intervals of scores right."""
+    k, tasks = len(cells), len(cells[0])
+    scores = np.array([[cell.mean for cell in row] for row in cells])
+    weights = 1 / aggregates.task_scales(scores) if tasks > 1 else np.ones(1)
     estimates, p_values = compare_all(cells, weights)
     groups = tie_groups(estimates, p_values)
     intervals = rank_intervals(estimates, p_values)
@@ -371,9 +455,11 @@ def _board(
         i.best <= low and high <= i.worst for i, (low, high) in zip(intervals, true, strict=True)
     ]
     sizes = [g.worst - g.best + 1 for g in groups]
-    pairs = k * (k - 1)
-    told = sum(k - size for size in sizes) / pairs
-    return float(not all(held)), float(np.mean(right)), float(np.mean(sizes)), told
+    told = sum(k - size for size in sizes) / (k * (k - 1))
+    halves = np.array([[cell.half_interval for cell in row] for row in cells])
+    off = np.abs(scores - step * np.arange(k)[:, None])
+    return [float(not all(held)), float(np.mean(right)), float(np.mean(sizes)), told,
+            float(np.mean(off <= halves))]  # fmt: skip
 
 
 BOARDS = ((4, 1), (4, 5), (8, 1))
@@ -382,7 +468,7 @@ BOARDS = ((4, 1), (4, 5), (8, 1))
 PARTS: dict[str, tuple[Callable[[int], None], int]] = {
     "normal": (normal, 40_000),
     "accuracy": (accuracy, 1000),
-    "resampled": (resampled, 150),
+    "resampled": (resampled, 500),
     "verdicts": (verdicts, 5000),
     "board": (board, 1000),
 }
