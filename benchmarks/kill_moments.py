@@ -143,6 +143,14 @@ def results(out: Path) -> dict[str, Any]:
     }
 
 
+def compared(whole: dict[str, Any], found: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What is missing or differs in `found`, and what is too much, a line each."""
+    both = sorted(found.keys() & whole.keys())
+    different = [f"missing: {name}" for name in sorted(whole.keys() - found.keys())]
+    different += [f"differs: {name}" for name in both if found[name] != whole[name]]
+    return different, [f"left over: {name}" for name in sorted(found.keys() - whole.keys())]
+
+
 def _content(path: Path) -> Any:
     if path.name.endswith(".record.json"):
         record = json.loads(path.read_text())
@@ -185,8 +193,8 @@ def kill_runs(
         place = folder / f"chain-{number:03}-{name}"
         draws = Moments(f"{seed} {number}", calls, seconds)
         chain = _run_chain(name, jobs[name], stages, place, draws, min(left, MOST_KILLS))
-        _compare(chain, whole, results(place / "out"))
-        chain.left_over += [f"tmp/{path.name}" for path in (place / "tmp").iterdir()]
+        chain.different, chain.left_over = compared(whole, results(place / "out"))
+        chain.left_over += [f"left over: tmp/{path.name}" for path in (place / "tmp").iterdir()]
         left -= len(chain.kills)
         chains.append(chain)
         say(f"chain {number}: {name}, {len(chain.kills)} kills, {_verdict(chain)}")
@@ -240,13 +248,6 @@ def _in_place(command: Command, place: Path) -> Callable[[], None]:
         command(place / "out")
 
     return work
-
-
-def _compare(chain: Chain, whole: dict[str, Any], found: dict[str, Any]) -> None:
-    chain.left_over += [f"left over: {name}" for name in sorted(found.keys() - whole.keys())]
-    chain.different += [f"missing: {name}" for name in sorted(whole.keys() - found.keys())]
-    both = sorted(found.keys() & whole.keys())
-    chain.different += [f"differs: {name}" for name in both if found[name] != whole[name]]
 
 
 def _verdict(chain: Chain) -> str:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -69,7 +70,7 @@ def launch(
     children: list[SpawnProcess] = []
     pipes: list[Connection] = []
     with tempfile.TemporaryDirectory(prefix="benchbed-") as folder:
-        meeting = (Path(folder) / "meeting").as_uri()
+        meeting = Path(folder) / "meeting"
         try:
             for rank in range(processes):
                 ours, theirs = context.Pipe(duplex=False)
@@ -143,12 +144,12 @@ def _be_one_of(
     rank: int,
     processes: int,
     device_type: str,
-    meeting: str,
+    meeting: Path,
     pipe: Connection,
 ) -> None:
     # Ctrl-C reaches the parent, which ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(meeting.parent,), daemon=True).start()
     os.environ["LOCAL_RANK"] = str(rank)
     if device_type == "cpu":
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
@@ -158,7 +159,7 @@ def _be_one_of(
             pipe.send(Told(value))
 
     try:
-        with joined(device_type, meeting, rank, processes):
+        with joined(device_type, meeting.as_uri(), rank, processes):
             result = work(tell)
         pipe.send(Ended(result if rank == 0 else None))
     except BenchbedError as error:
@@ -176,9 +177,15 @@ def _fail(pipe: Connection, error: Exception) -> None:
     os._exit(1)
 
 
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone; waits until then."""
+def end_with_parent(leaves: Path | None = None) -> None:
+    """End this process when the one that started it is gone; waits until then.
+
+    Args:
+        leaves: folder that the parent would have removed.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if leaves is not None:
+            shutil.rmtree(leaves, ignore_errors=True)
         os._exit(1)
