@@ -56,10 +56,10 @@ def duplicates(
     """Find evaluation pictures that a pretraining corpus holds, altered or not."""
     from benchbed.study.duplicate_report import write_report
     from benchbed.study.near_duplicates import scan
-    from benchbed.study.trained_pictures import places_of_all, trained_on
+    from benchbed.study.trained_pictures import places_of_all, trained_on, with_checkpoints
 
     opened = _opened(corpus, class_list)
-    trained = trained_on(run or [], opened, recipe)
+    trained = trained_on(with_checkpoints(run or []), opened, recipe)
     sets = _evaluation_sets(task, data_root)
     for one in sets:
         typer.echo(f"{one.task}: {len(one.pictures):,} evaluation pictures")

@@ -21,6 +21,11 @@ PREFETCHED = 4
 """Micro-batches that each worker has ready."""
 
 
+def epoch_order(pictures: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """(pictures,) indices in the order that a run without groups sees them in an epoch, from 0."""
+    return np.random.default_rng([seed, epoch]).permutation(pictures)
+
+
 class ShuffledBatches(Sampler[list[SampleKey]]):
     """Micro-batches of `steps` global batches, drawn without repeats inside an epoch.
 
@@ -81,7 +86,7 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
                 start += size
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self._seed, epoch]).permutation(self._pictures)
+        return epoch_order(self._pictures, self._seed, epoch)
 
     def _ungrouped(self) -> Iterator[list[SampleKey]]:
         epoch, offset = divmod(self._start_step * self._batch_size, self._pictures)

@@ -33,6 +33,7 @@ from benchbed.study.trained_pictures import (
     card_state,
     places_of_all,
     trained_on,
+    with_checkpoints,
     write_card_state,
 )
 
@@ -104,7 +105,7 @@ def scan_study(
     for source, runs in by_source.items():
         corpus = _opened(runs[0].corpus)
         folders = [weights_folder(Weights(run, run.samples), found.out) for run in runs]
-        trained = trained_on(folders, corpus, found.plan.study.recipe)
+        trained = trained_on(with_checkpoints(folders), corpus, found.plan.study.recipe)
         path = found.out / FOLDER / f"{source}.json"
         reports[source] = _report(path, corpus, sets, trained, on_progress)
         scanned += [Scanned(one, reports[source]) for one in trained]

@@ -8,8 +8,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from benchbed.engine.batches import epoch_order
 from benchbed.errors import UsageError
 from benchbed.models.run_folder import CARD, read_run_folder
+from benchbed.pretrain.checkpoints import checkpoint_folders
 from benchbed.pretrain.corpus import Corpus
 from benchbed.pretrain.subsets import Holdout, SubsetSpec, choose
 from benchbed.specs.card import Card, Pretraining
@@ -28,7 +30,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Trained:
-    """One run, and the pictures of the corpus that it was trained on."""
+    """Weights of a run, and the pictures of the corpus that they were trained on."""
 
     folder: Path
     sha256: str
@@ -36,6 +38,11 @@ class Trained:
     pretraining: Pretraining
     places: Places
     """Rising, each once."""
+
+
+def with_checkpoints(folders: Iterable[Path]) -> list[Path]:
+    """Each run folder, then those of the weights that its run left on the way, rising."""
+    return [one for run in folders for one in (run, *checkpoint_folders(run).values())]
 
 
 def trained_on(folders: Iterable[Path], corpus: Corpus, recipe: str | None = None) -> list[Trained]:
@@ -50,11 +57,14 @@ def trained_on(folders: Iterable[Path], corpus: Corpus, recipe: str | None = Non
         UsageError: as `trained_places`.
     """
     followed = None if recipe is None else find_recipe(recipe)
-    known: dict[tuple[str, str], Places] = {}
+    known: dict[tuple[str, str, int, int], Places] = {}
     found = []
     for folder in folders:
         run, sha256 = pretraining_of(folder), str(read_run_folder(folder).sha256)
-        subset = (run.list_hash, run.corpus_fingerprint)
+        seen = min(run.samples_seen, run.pictures)
+        # all of a subset is the same whatever the order
+        order = run.seed if seen < run.pictures else 0
+        subset = (run.list_hash, run.corpus_fingerprint, seen, order)
         if subset not in known:
             known[subset] = trained_places(run, corpus, followed)
         found.append(Trained(folder, sha256, run, known[subset]))
@@ -83,10 +93,13 @@ def pretraining_of(folder: Path) -> Pretraining:
 def trained_places(
     run: Pretraining, corpus: Corpus, recipe: PretrainRecipe | None = None
 ) -> Places:
-    """Places in the corpus of the pictures that a run trained on, rising.
+    """Places in the corpus of the pictures that weights were trained on, rising.
+
+    Weights of less than one pass through the run's pictures saw only the first of them, in the
+    order that its seed gives.
 
     Args:
-        run: as its card tells it.
+        run: as their card tells it.
         corpus: the whole corpus that it was trained on a part of.
         recipe: that it followed; the shipped one that its card names when None.
 
@@ -118,7 +131,10 @@ def trained_places(
             f"the pictures chosen from {corpus.id} now are not those that the run trained on"
             f" ({chosen.list_hash[:12]}, not {run.list_hash[:12]}); use the benchbed that made it"
         )
-    return np.sort(chosen.indices)
+    if run.samples_seen >= len(chosen.indices):
+        return np.sort(chosen.indices)
+    order = epoch_order(len(chosen.indices), run.seed, epoch=0)
+    return np.sort(chosen.indices[order[: run.samples_seen]])
 
 
 @dataclass(frozen=True)

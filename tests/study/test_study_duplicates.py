@@ -116,12 +116,13 @@ def test_a_study_scans_what_was_trained_on_once_and_writes_the_card(trained_stud
     scan = scan_study(trained_study)
     report = scan.reports["world"]
     found = report.tasks["imagenet-cls-mini"]
-    # the corpus is the evaluation set itself, so every picture trained on is one of it
-    assert (report.corpus.pictures, report.corpus.scanned, len(found.matches)) == (200, 60, 60)
+    # the corpus is the evaluation set itself, so every picture trained on is one of it, and the
+    # run ends before it has seen all of its 60
+    assert (report.corpus.pictures, report.corpus.scanned, len(found.matches)) == (200, 32, 32)
     assert all(match.corpus_key == match.picture for match in found.matches)
     (run,) = trained_study.plan.pretrainings
     card = read_run_folder(run.folder(trained_study.out))
-    assert card.pretraining.contamination.duplicates == 60
+    assert card.pretraining.contamination.duplicates == 32
     monkeypatch.setattr(study_duplicates, "scan", None)
     assert scan_study(trained_study) == scan
 

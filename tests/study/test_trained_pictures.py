@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from benchbed.engine.batches import ShuffledBatches
 from benchbed.errors import UsageError
 from benchbed.models.run_folder import read_run_folder, write_run_folder
 from benchbed.models.sources import build
@@ -27,6 +28,7 @@ from benchbed.study.trained_pictures import (
     places_of_all,
     pretraining_of,
     trained_on,
+    with_checkpoints,
     write_card_state,
 )
 
@@ -45,7 +47,7 @@ def corpus(tmp_path_factory):
 def left_by(corpus, tmp_path):
     """Leaves a run folder of a run on some pictures; returns it and what was chosen."""
 
-    def leave(name="run", start=None, **asked):
+    def leave(name="run", start=None, seen=None, **asked):
         recipe = find_recipe("world-small")
         spec = SubsetSpec(
             asked.get("pictures"), asked.get("fraction"), asked.get("classes"),
@@ -59,8 +61,8 @@ def left_by(corpus, tmp_path):
             run="1" * 64, corpus=corpus.id, corpus_fingerprint=corpus.fingerprint(),
             pictures=len(chosen.indices), classes=2, noise=subset["noise"], subset=subset,
             list_hash=chosen.list_hash, held_out=1, recipe=recipe.identity(),
-            recipe_hash=recipe.hash(), seed=subset["seed"], samples_seen=64, samples_total=64,
-            started_from=start, deviations=(), wall_clock_s=1.0, device_hours=0.1, restarts=0,
+            recipe_hash=recipe.hash(), seed=subset["seed"], samples_seen=seen or 400,
+            samples_total=400, started_from=start, deviations=(), wall_clock_s=1.0, device_hours=0.1, restarts=0,
             device="cpu", software={}, validation={"mAP": 0.5},
         )  # fmt: skip
         backbone = build("random:timm:test_resnet", seed=len(name)).backbone
@@ -148,6 +150,37 @@ def test_a_card_counts_duplicates_among_what_was_trained_on(corpus, left_by):
     assert clean == Contamination(state="clean", duplicates=0)
     part = report_of(corpus, parts=((0, places[-1]),))
     assert card_state(Scanned(run, part)).state == "unknown"
+
+
+def pictures_drawn(count, batch, steps, seed):
+    """Indices that a run's own loader asks for."""
+    batches = ShuffledBatches(count, batch, batch, steps, seed)
+    return {index for keys in batches for _, index in keys}
+
+
+def test_weights_on_the_way_were_trained_on_what_the_loader_had_drawn_by_then(corpus, left_by):
+    spec = SubsetSpec(30, None, None, 0.0, 5)
+    chosen = choose(corpus, spec, Holdout(find_recipe("world-small").validation.share))
+    for seen in (8, 24, 32):
+        folder, whole = left_by(f"run/samples-{seen:09}", seen=seen, pictures=30, seed=5)
+        (run,) = trained_on([folder], corpus)
+        drawn = pictures_drawn(30, 8, seen // 8, seed=5)
+        assert run.places.tolist() == sorted(chosen.indices[sorted(drawn)].tolist())
+        assert (run.places.tolist() == whole) == (seen == 32)
+
+
+def test_weights_on_the_way_get_a_state_of_their_own(corpus, left_by):
+    run, places = left_by("run", pictures=30)
+    early, _ = left_by("run/samples-000000008", seen=8, pictures=30)
+    late, _ = left_by("run/samples-000000064", seen=64, pictures=30)
+    folders = with_checkpoints([run])
+    assert folders == [run, early, late]
+    final, first, second = trained_on(folders, corpus)
+    unseen = sorted(set(places) - set(first.places.tolist()))
+    report = report_of(corpus, unseen[0], unseen[1])
+    states = [card_state(Scanned(one, report)) for one in (final, first, second)]
+    assert [state.state for state in states] == ["contaminated", "clean", "contaminated"]
+    assert states[0] == states[2]
 
 
 def test_weights_that_went_on_from_others_are_unknown(corpus, left_by):
