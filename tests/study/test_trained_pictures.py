@@ -62,8 +62,8 @@ def left_by(corpus, tmp_path):
             pictures=len(chosen.indices), classes=2, noise=subset["noise"], subset=subset,
             list_hash=chosen.list_hash, held_out=1, recipe=recipe.identity(),
             recipe_hash=recipe.hash(), seed=subset["seed"], samples_seen=seen or 400,
-            samples_total=400, started_from=start, deviations=(), wall_clock_s=1.0, device_hours=0.1, restarts=0,
-            device="cpu", software={}, validation={"mAP": 0.5},
+            samples_total=400, started_from=start, deviations=(), wall_clock_s=1.0,
+            device_hours=0.1, restarts=0, device="cpu", software={}, validation={"mAP": 0.5},
         )  # fmt: skip
         backbone = build("random:timm:test_resnet", seed=len(name)).backbone
         write_run_folder(
