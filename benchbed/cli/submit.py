@@ -55,7 +55,8 @@ def add(
         bool, typer.Option("--check", help="Copy nothing; only tell what is wrong.")
     ] = False,
 ) -> None:
-    """Validate records and copy them into a board; nothing is ever overwritten."""
+    """Validate records and copy them into a board, with their detail, predictions and scores on
+    drawn pictures; nothing is ever overwritten."""
     from benchbed.records.store import record_files
     from benchbed.records.submission import add_records, require_admissible
 
@@ -69,3 +70,7 @@ def add(
             typer.echo(f"added {target}")
     if admitted.there:
         typer.echo(f"{len(admitted.there)} are there already")
+    completed = [target for target in admitted.there if target in admitted.beside]
+    if completed:
+        done = "would get" if check else "got"
+        typer.echo(f"{len(completed)} of them {done} files that the board lacked beside them")

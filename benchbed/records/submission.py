@@ -9,7 +9,9 @@ from pathlib import Path
 
 from benchbed.errors import UsageError
 from benchbed.records.disk import not_writable
+from benchbed.records.published_files import content_beside, file_faults, kinds_beside
 from benchbed.records.record import UNDEFINED, Record
+from benchbed.records.resamples import Draws, read_resamples
 from benchbed.records.self_checks import (
     board_name,
     code_checks,
@@ -20,8 +22,11 @@ from benchbed.records.self_checks import (
 )
 from benchbed.records.store import (
     RECORDS,
+    SUFFIX,
+    file_beside,
     locked,
     publish_copy,
+    put_copy_beside,
     read_all,
     read_record,
 )
@@ -54,13 +59,19 @@ class Admission:
     """The record file that was given, by the file that it is to become."""
     there: tuple[Path, ...]
     """Files of the board that hold the same already."""
+    beside: dict[Path, tuple[str, ...]]
+    """Kinds of the files that are to come beside a new record, or beside one that is there and
+    lacks them, by the record's file on the board."""
+    sources: dict[Path, Path]
+    """The record file that was given, by its file on the board, of all."""
 
 
 def add_records(paths: Sequence[Path], board: Path) -> Admission:
     """Validate records and copy them into a board, all of them or, where one is wrong, none.
 
-    Processes that add to one board take turns. Each record is whole or absent: after an
-    interruption the same call adds what is missing.
+    Detail, predictions and scores on drawn pictures go with them. Processes that add to one board
+    take turns. Each record is whole, with its files, or absent: after an interruption the same
+    call adds what is missing.
 
     Args:
         paths: record files.
@@ -78,8 +89,18 @@ def add_records(paths: Sequence[Path], board: Path) -> Admission:
     with locked(folder):
         admission = require_admissible(paths, board)
         for target, path in admission.new.items():
-            publish_copy(target, _plain(path))
+            publish_copy(target, _plain(path), _contents(admission, target))
+        for target in admission.there:
+            for kind, content in _contents(admission, target).items():
+                put_copy_beside(target, kind, content)
     return admission
+
+
+def _contents(admission: Admission, target: Path) -> dict[str, bytes]:
+    path = admission.sources[target]
+    record = read_record(path)
+    kinds = admission.beside.get(target, ())
+    return {kind: content_beside(path, record, kind) for kind in kinds}
 
 
 def require_admissible(paths: Sequence[Path], board: Path) -> Admission:
@@ -98,12 +119,16 @@ def require_admissible(paths: Sequence[Path], board: Path) -> Admission:
             faults.append(str(error))
             continue
         faults += [f"{path}: {fault}" for fault in record_faults(path, readable[path])]
+        faults += [f"{path}: {fault}" for fault in file_faults(path, readable[path])]
     faults += list(_set_faults(readable, published))
+    faults += list(_draw_faults(readable, board))
     by_path = {own_path(board, record): record for record in published}
     new: dict[Path, Path] = {}
     there: list[Path] = []
+    sources: dict[Path, Path] = {}
     for path, record in readable.items():
         target = own_path(board, record)
+        sources.setdefault(target, path)
         before = by_path.get(target) or (readable[new[target]] if target in new else None)
         if before is None:
             new[target] = path
@@ -114,7 +139,18 @@ def require_admissible(paths: Sequence[Path], board: Path) -> Admission:
             there.append(target)
     if faults:
         raise UsageError("\n".join(faults))
-    return Admission(new, tuple(there))
+    beside = {
+        target: missing
+        for target, path in sources.items()
+        if (missing := _kinds_to_come(path, readable[path], target, is_new=target in new))
+    }
+    return Admission(new, tuple(there), beside, sources)
+
+
+def _kinds_to_come(path: Path, record: Record, target: Path, *, is_new: bool) -> tuple[str, ...]:
+    # beside a new record lies at most what an interrupted call left there, which is replaced
+    kinds = kinds_beside(path, record)
+    return tuple(kind for kind in kinds if is_new or not file_beside(target, kind).is_file())
 
 
 def _plain(path: Path) -> bytes:
@@ -178,6 +214,26 @@ def _data_faults(given: Readable, published: Sequence[Record]) -> Iterator[str]:
         if set(record.metrics) != set(before.metrics):
             other = sorted(set(record.metrics) ^ set(before.metrics))
             yield f"{path}: metrics {_listed(other)}: only some records of the protocol have them"
+
+
+def _draw_faults(given: Readable, board: Path) -> Iterator[str]:
+    """Scores on other draws, or of other pictures, than the records of the same protocol have."""
+    first: dict[str, tuple[Draws, str]] = {}
+    published = board / RECORDS
+    for path in [*sorted(published.rglob(f"*{SUFFIX}")), *given]:
+        try:
+            record = given[path] if path in given else read_record(path)
+            drawn = read_resamples(path, record)
+        except UsageError as error:
+            if path not in given:
+                yield str(error)
+            continue
+        if drawn is None:
+            continue
+        name = f"{board_name(record)}, seed {record.seed}"
+        draws, other = first.setdefault(record.protocol.hash, (drawn.draws, name))
+        if drawn.draws != draws:
+            yield f"{path}: its scores are on other drawn pictures than those of {other}"
 
 
 def _backbone_faults(given: Readable, published: Sequence[Record]) -> Iterator[str]:

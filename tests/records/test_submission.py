@@ -9,8 +9,17 @@ import pytest
 from benchbed.errors import RunFailedError, UsageError
 from benchbed.records import store
 from benchbed.records.record import Record
+from benchbed.records.resamples import Resamples, content_of, put_resamples, read_resamples
 from benchbed.records.self_checks import own_path
-from benchbed.records.store import SUFFIX, read_all, read_record, record_bytes
+from benchbed.records.store import (
+    SUFFIX,
+    file_beside,
+    file_sha256,
+    read_all,
+    read_record,
+    record_bytes,
+    write_record,
+)
 from benchbed.records.submission import add_records, require_admissible
 from benchbed.specs.protocol import find_protocol
 
@@ -58,6 +67,107 @@ def test_sound_records_are_copied_as_they_are(make, tmp_path):
     assert all(target.name == path.name for target, path in admission.new.items())
     files = [p.name for p in (board / "records" / TASK).iterdir()]
     assert sorted(files) == sorted(p.name for p in paths)
+
+
+@pytest.fixture
+def make_whole(make):
+    """The same with detail, predictions and scores on drawn pictures beside each."""
+
+    def files(*arguments, pictures="a" * 64, later=False, **options):
+        paths = make(*arguments, **options)
+        for path in paths:
+            record = read_record(path)
+            path.unlink()
+            drawn = Resamples(
+                metric="top1", method="m", seed=0, pictures=9, pictures_sha256=pictures,
+                values=(0.5, 0.25),
+            )  # fmt: skip
+            rows = [{"seed": record.seed}]
+            record = write_record(
+                path, record, rows, rows, resamples=None if later else content_of(drawn)
+            )
+            if later:
+                put_resamples(path, record, drawn)
+        return paths
+
+    return files
+
+
+def beside(path):
+    return {kind: file_beside(path, kind) for kind in ("detail", "predictions", "resamples")}
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_the_files_beside_a_record_go_with_it(later, make_whole, tmp_path):
+    paths, board = make_whole(later=later), tmp_path / "board"
+    admission = add_records(paths, board)
+    for target, path in admission.new.items():
+        for kind, file in beside(target).items():
+            assert file.read_bytes() == beside(path)[kind].read_bytes()
+        assert read_resamples(target, read_record(target)).values == (0.5, 0.25)
+    again = require_admissible(list(admission.new), board)
+    assert (again.new, again.beside) == ({}, {})
+
+
+def test_weights_stay_where_they_are(make_whole, tmp_path):
+    paths = make_whole()
+    for path in paths:
+        weights = file_beside(path, "weights")
+        weights.write_bytes(b"w")
+        content = json.loads(path.read_text())
+        content["files"]["weights"] = file_sha256(weights)
+        path.write_text(json.dumps(content))
+    for target in add_records(paths, tmp_path / "board").new:
+        assert not file_beside(target, "weights").exists()
+
+
+@pytest.mark.parametrize("kind", ["detail", "predictions", "resamples"])
+def test_a_file_that_is_missing_or_altered_is_told_and_nothing_is_copied(
+    kind, make_whole, tmp_path
+):
+    paths = make_whole()
+    file_beside(paths[0], kind).write_bytes(b"other")
+    file_beside(paths[1], kind).unlink()
+    told = faults(paths, tmp_path / "board")
+    assert any(line.startswith(f"{paths[0]}: file {kind}: the record says") for line in told)
+    assert any(line.startswith(f"{paths[1]}: file {kind}: ") for line in told)
+    assert not any(line.startswith(str(paths[2])) for line in told)
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_record_that_could_have_scores_on_drawn_pictures_must_bring_them(make_whole, tmp_path):
+    paths = make_whole(later=True)
+    file_beside(paths[0], "resamples").unlink()
+    assert faults(paths, tmp_path / "board") == [
+        f"{paths[0]}: has no scores on drawn pictures; `benchbed resample` makes them"
+    ]
+
+
+def test_scores_on_other_drawn_pictures_than_the_boards_are_told(make_whole, tmp_path):
+    board = tmp_path / "board"
+    add_records(make_whole("a"), board)
+    told = faults(make_whole("b", pictures="b" * 64), board)
+    assert len(told) == len(PROTOCOL.seeds)
+    assert all("on other drawn pictures than those of a, seed" in line for line in told)
+
+
+def test_files_that_a_board_lacks_beside_a_record_are_added(make_whole, tmp_path):
+    paths, board = make_whole(), tmp_path / "board"
+    target, *_ = add_records(paths, board).new
+    file_beside(target, "detail").unlink()
+    completed = add_records(paths, board)
+    assert completed.new == {}
+    assert completed.beside == {target: ("detail",)}
+    assert beside(target)["detail"].read_bytes() == beside(paths[0])["detail"].read_bytes()
+
+
+def test_what_an_interrupted_call_left_beside_a_new_record_is_replaced(make_whole, tmp_path):
+    paths, board = make_whole(), tmp_path / "board"
+    target, *_ = require_admissible(paths, board).new
+    target.parent.mkdir(parents=True)
+    file_beside(target, "detail").write_bytes(b"left over")
+    add_records(paths, board)
+    assert beside(target)["detail"].read_bytes() == beside(paths[0])["detail"].read_bytes()
 
 
 def test_adding_twice_changes_nothing_and_says_so(make, tmp_path):
