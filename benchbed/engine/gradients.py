@@ -10,6 +10,10 @@ from benchbed.engine import distributed
 from benchbed.engine.finetune import FineTune, to_device
 from benchbed.engine.memory import Halving, Rewind, is_memory_short, memory_short
 from benchbed.engine.passes import Passes
+from benchbed.errors import RunFailedError
+
+ALONE = "Expected more than 1 value per channel"
+"""What torch's batch norms say of a map of one pixel of one picture."""
 
 
 def total_loss(losses: dict[str, Tensor], weight: float) -> Tensor:
@@ -41,6 +45,7 @@ def gradients(
     Raises:
         MemoryShortError: one picture a pass does not fit; of several processes, where a pass does
             not fit.
+        RunFailedError: a batch norm has one value to train on.
         BenchbedError: a batch could not be made.
     """
     while True:
@@ -52,6 +57,13 @@ def gradients(
             except RuntimeError as error:
                 if distributed.world_size() > 1 or not is_memory_short(error):
                     raise
+            except ValueError as error:
+                if ALONE not in str(error):
+                    raise
+                raise RunFailedError(
+                    "a batch norm of this network cannot train on one picture a pass; use a larger"
+                    " --micro-batch, or a device with more memory"
+                ) from error
         # only here, as the error's traceback holds what did not fit
         rewind.restore()
         on_halved(passes.halve(step))
