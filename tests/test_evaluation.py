@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,9 +6,13 @@ import pytest
 import torch
 
 from benchbed import evaluation
+from benchbed.engine.divergence import DivergedError
 from benchbed.errors import RunFailedError, UsageError
+from benchbed.finetune import classification, detection
 from benchbed.jobs import JobOptions, plan_jobs
+from benchbed.models.backbone import Backbone
 from benchbed.records.resamples import read_resamples
+from benchbed.records.self_checks import name_check
 from benchbed.records.store import read_rows
 from benchbed.resampling.drawing import draw_for_record
 
@@ -130,3 +135,114 @@ def test_why_pictures_were_not_resampled_is_said(job):
     said = []
     evaluation.run_job(job, say=said.append)
     assert "  evaluation pictures not resampled: the run was limited to some of them" in said
+
+
+class Shortage:
+    """Memory that holds so many pictures a pass, from a step on."""
+
+    def __init__(self, loss, fits, from_pass=1):
+        self.loss, self.fits, self.from_pass, self.passes = loss, fits, from_pass, 0
+
+    def __call__(self, model, batch, smoothing):
+        self.passes += 1
+        if len(batch["labels"]) > self.fits and self.passes >= self.from_pass:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.loss(model, batch, smoothing)
+
+
+def test_a_run_that_halves_itself_is_the_one_that_was_told_to_and_says_so(
+    job, monkeypatch, tmp_path
+):
+    told = replace(job, options=replace(job.options, micro_batch=4, out=tmp_path / "told"))
+    expected = evaluation.run_job(told).record
+    said, loss = [], classification.classification_loss
+    monkeypatch.setattr(classification, "classification_loss", Shortage(loss, 4))
+    outcome = evaluation.run_job(job, say=said.append)
+    record = outcome.record
+    assert (record.training.micro_batch, record.training.halved_at_steps) == (4, (1, 1))
+    assert record.metrics == expected.metrics
+    assert record.training.last_losses == expected.training.last_losses
+    assert record.unrankable_reasons[-1] == (
+        "batch norm saw 4 pictures at once after memory ran out, not the protocol's 16"
+    )
+    assert [line for line in said if "memory" in line] == [
+        f"  out of memory at step 1: {size} pictures a pass, batch norm sees fewer pictures, and"
+        " the record will not be ranked"
+        for size in (8, 4)
+    ]
+    assert name_check(outcome.path, record).state == "ok"
+    assert not (tmp_path / "unfinished").exists()
+    # whatever holds by now, the command is done
+    monkeypatch.undo()
+    again = evaluation.run_job(job)
+    assert (again.skipped, again.path) == (True, outcome.path)
+    assert len(list(tmp_path.glob("records/*/*.record.json"))) == 1
+
+
+def test_frozen_norms_make_a_halved_run_as_good_as_another(world, tmp_path, monkeypatch):
+    (job,) = plan_jobs(
+        "random:timm:test_resnet", ("voc-det-mini",), arch=None, seeds=(0,), steps=2,
+        overrides=("training.batch_norm=frozen",),
+        options=JobOptions(data_root=world, out=tmp_path, device="cpu", limit=8),
+    )  # fmt: skip
+    losses, batch = detection.detection_losses, job.protocol.training.batch_size
+
+    def short(model, pictures):
+        if len(pictures["targets"]) == batch:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return losses(model, pictures)
+
+    monkeypatch.setattr(detection, "detection_losses", short)
+    said = []
+    outcome = evaluation.run_job(job, say=said.append)
+    assert outcome.record.unrankable_reasons == job.unrankable_reasons()
+    assert outcome.record.training.halved_at_steps == (1,)
+    assert f"  out of memory at step 1: {batch // 2} pictures a pass, which moves no number" in said
+    assert evaluation.run_job(job).path == outcome.path
+
+
+FAMILIES = ["imagenet-cls-mini", "voc-det-mini", "voc-seg-mini", "coco-pose-mini"]
+
+
+@pytest.mark.parametrize("task", FAMILIES)
+def test_every_family_names_the_pictures_that_it_diverged_on(task, world, tmp_path):
+    (job,) = plan_jobs(
+        "random:timm:test_resnet", (task,), arch=None, seeds=(0,), steps=9,
+        overrides=("training.optimiser={kind: sgd, lr: 1.0e+30, weight_decay: 0.0,"
+                   " norm_weight_decay: 0.0, momentum: 0.9}",),
+        options=JobOptions(data_root=world, out=tmp_path, device="cpu", limit=8),
+    )  # fmt: skip
+    with pytest.raises(DivergedError) as told:
+        evaluation.run_job(job)
+    line = str(told.value)
+    assert "\n" not in line
+    assert "--set training.optimiser.lr=5e+29 (starts anew, and the record is not ranked)" in line
+    named = re.search("pictures of that step: (.*?)[;,]", line)[1]
+    name = named.rpartition("/")[2].split(" ")[0]
+    assert list(world.rglob(name)), named
+    assert list((tmp_path / "unfinished").rglob("diverged.json"))
+
+
+@pytest.mark.parametrize("task", ["imagenet-cls-mini", "voc-det-mini", "coco-pose-mini"])
+def test_scoring_without_memory_for_its_batch_gives_the_same_rows(
+    task, world, tmp_path, monkeypatch
+):
+    found = []
+    for fits in (64, 3):
+        (job,) = plan_jobs(
+            "random:timm:test_resnet", (task,), arch=None, seeds=(0,), steps=1, overrides=(),
+            options=JobOptions(data_root=world, out=tmp_path / str(fits), device="cpu", limit=8),
+        )  # fmt: skip
+        normalise = Backbone.normalise
+
+        def short(self, images, fits=fits, normalise=normalise):
+            if not self.training and len(images) > fits:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return normalise(self, images)
+
+        monkeypatch.setattr(Backbone, "normalise", short)
+        outcome = evaluation.run_job(job)
+        found.append((outcome.record.metrics, read_rows(outcome.path, "predictions")))
+        monkeypatch.undo()
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
+    assert len(found[0][1]) == len(found[1][1]) > 0
