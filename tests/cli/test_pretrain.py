@@ -125,3 +125,14 @@ def test_dry_run_tells_the_plan_and_writes_nothing(recipe, tmp_path, monkeypatch
     )
     assert "of 5 classes" in few.output
     assert list(tmp_path.glob("pretrained*")) == []
+
+
+def test_shard_is_told_in_the_plan_and_refused_with_one_process(tmp_path, recipe):
+    asked = ["pretrain", *WORLD, "--recipe", recipe, "--out", str(tmp_path), "--dry-run"]
+    told = CliRunner().invoke(app, [*asked, "--gpus", "2", "--shard", "classifier"])
+    assert "sharded     the classifier, over 2 processes" in told.stdout.splitlines()
+    alone = CliRunner().invoke(app, [*asked, "--shard", "classifier"])
+    assert isinstance(alone.exception, UsageError)
+    assert str(alone.exception) == (
+        "--shard classifier: one process holds everything; add --gpus N, or leave it out"
+    )
