@@ -20,6 +20,7 @@ from benchbed.cli import (
     leaderboard,
     pretrain,
     quickstart,
+    resample,
     study,
     submit,
     tasks,
@@ -47,6 +48,7 @@ app.command("study")(study.study)
 app.add_typer(submit.leaderboard_group(leaderboard.leaderboard), name="leaderboard")
 app.command("compare")(compare.compare)
 app.command("verify")(verify.verify)
+app.command("resample")(resample.resample)
 app.add_typer(export.app, name="export")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(backbones.app, name="backbones")

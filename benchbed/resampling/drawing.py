@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchbed.board.bootstrap import METHOD, RESAMPLES, SEED, names_sha256, picture_weights
-from benchbed.errors import BenchbedError
+from benchbed.errors import BenchbedError, UsageError
 from benchbed.records.record import UNDEFINED, Record
 from benchbed.records.resamples import Resamples
 from benchbed.resampling.picture_scores import PictureScores, picture_scores, scores_of_rows
@@ -17,9 +17,11 @@ def draw(scores: PictureScores, metric: str, resamples: int = RESAMPLES) -> Resa
     """The primary metric on every common draw.
 
     Raises:
-        ValueError: fewer than two draws have anything to score.
+        UsageError: fewer than two draws have anything to score.
     """
     values = scores.resampled(picture_weights(scores.names, resamples))
+    if (~np.isnan(values)).sum() < 2:
+        raise UsageError(f"{len(scores.names)} pictures are too few to be drawn again")
     return Resamples(
         metric=metric,
         method=METHOD,
@@ -56,5 +58,5 @@ def draw_for_run(
     try:
         found = scores_of_rows(path, record, lambda kind: list(rows[kind]), data_root)
         return draw(found, record.primary_metric), ""
-    except (BenchbedError, ValueError) as error:
+    except BenchbedError as error:
         return None, str(error).splitlines()[0]
