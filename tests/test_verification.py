@@ -134,6 +134,7 @@ ALTERED = {
     "a reason": (put("unrankable_reasons", 0, to="because"), "file name"),
     "a limit": (put("arguments", "resolved", "limit", to=5), "rankable"),
     "small passes": (put("arguments", "resolved", "micro_batch", to=1), "rankable"),
+    "halved passes": (put("training", "halved_at_steps", to=[1]), "rankable"),
     "the seed": (put("seed", to=1), "seed"),
     "the backbone's name": (put("backbone", "id", to="better"), "file name"),
     "the checkpoint's hash": (put("backbone", "checkpoint_sha256", to=other_hash), "checkpoint"),

@@ -7,6 +7,7 @@ import torch
 
 from benchbed.engine.finetune import Evaluation, FineTune
 from benchbed.engine.loop import Execution, train
+from benchbed.engine.memory import Halving, MemoryShortError
 from benchbed.errors import RunFailedError
 from benchbed.lr_grid import Candidate, best_candidate, split_pictures, tune
 from benchbed.specs.training import LrGrid
@@ -170,3 +171,33 @@ def test_among_equal_scores_the_rate_nearest_the_protocols_wins():
 def test_a_family_that_cannot_score_its_training_pictures_says_so(make_run, make_training):
     with pytest.raises(RunFailedError, match="cannot score held-out"):
         tuned(make_run(), make_training())
+
+
+def test_passes_that_became_smaller_stay_so_for_all_later_rates(make_grid_run, make_training):
+    run, sizes, told = make_grid_run([0.3, 0.2]), [], []
+    loss = run.loss
+
+    def short(model, batch):
+        sizes.append(len(batch["labels"]))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss(model, batch)
+
+    grid = LrGrid(multipliers=(0.5, 1.0), holdout=0.25)
+    tuned = tune(
+        replace(run, loss=short), make_training(), grid, "top1", CPU, seed=0,
+        on_halved=told.append,
+    )  # fmt: skip
+    assert sizes[0] == 4
+    assert set(sizes[1:]) == {2}
+    assert told == [Halving(1, 2)]
+    assert (tuned.trained.micro_batch, tuned.trained.halvings) == (2, (Halving(1, 2),))
+
+
+def test_a_want_of_memory_is_no_fault_of_one_rate(make_grid_run, make_training):
+    def short(model, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    run = replace(make_grid_run([0.3, 0.2]), loss=short)
+    with pytest.raises(MemoryShortError, match="1 picture a pass"):
+        tune(run, make_training(), GRID, "top1", CPU, seed=0)

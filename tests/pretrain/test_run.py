@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 import benchbed
+from benchbed.engine.divergence import DivergedError
 from benchbed.errors import CheckpointError, DataError, UsageError
+from benchbed.finetune.classification import Classifier
 from benchbed.models.run_folder import read_run_folder
 from benchbed.models.sources import build
+from benchbed.pretrain import run as run_module
 from benchbed.pretrain.checkpoints import checkpoint_folders
 from benchbed.pretrain.corpus import Taxonomy
 from benchbed.pretrain.job import PretrainJob
@@ -367,6 +371,80 @@ def test_batch_norms_that_see_less_than_the_batch_are_a_deviation_where_there_ar
 
     assert deviations("timm:test_resnet") == ("batch norms see 4 pictures at once, not 8",)
     assert deviations("timm:test_vit") == ()
+
+
+def test_a_run_that_memory_does_not_hold_goes_on_in_halves_and_its_cards_say_so(
+    tmp_path, monkeypatch
+):
+    told = pretrain(job_of(tmp_path / "told", micro_batch=4), corpus=Colours())
+    loss, steps, said = run_module.sigmoid_loss, [], []
+
+    def short(from_step):
+        def sigmoid_loss(smoothing, model, batch):
+            if len(batch["images"]) > 4 and len(steps) + 1 >= from_step:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return loss(smoothing, model, batch)
+
+        monkeypatch.setattr(run_module, "sigmoid_loss", sigmoid_loss)
+
+    short(from_step=1)
+    found = pretrain(job_of(tmp_path / "found"), say=said.append, corpus=Colours())
+    assert_same_weights(told.folder, found.folder)
+    facts = found.card.pretraining
+    assert (facts.micro_batch, facts.halved_at_steps) == (4, (1,))
+    assert facts.deviations == (
+        "batch norms see 4 pictures at once from step 1 on, not 8: memory ran out",
+    )
+    assert "  out of memory at step 1: 4 pictures a pass" in said
+    assert pretrain(job_of(tmp_path / "found"), corpus=Colours()).skipped
+
+    short(from_step=3)
+    later = pretrain(job_of(tmp_path / "later"), steps.append, corpus=Colours())
+    cards = {
+        samples: read_run_folder(folder).pretraining
+        for samples, folder in checkpoint_folders(later.folder).items()
+    } | {48: later.card.pretraining}
+    assert {samples: card.halved_at_steps for samples, card in cards.items()} == {
+        16: (), 32: (3,), 48: (3,)
+    }  # fmt: skip
+    assert {samples: card.micro_batch for samples, card in cards.items()} == {16: 8, 32: 4, 48: 4}
+    assert cards[16].deviations == ()
+
+
+def test_a_run_that_diverges_names_its_pictures_and_what_it_goes_on_from(tmp_path, monkeypatch):
+    loss, steps = run_module.sigmoid_loss, []
+
+    def broken(smoothing, model, batch):
+        return {
+            name: one / (len(steps) != 3) for name, one in loss(smoothing, model, batch).items()
+        }
+
+    monkeypatch.setattr(run_module, "sigmoid_loss", broken)
+    with pytest.raises(DivergedError) as told:
+        pretrain(job_of(tmp_path), steps.append, corpus=Colours())
+    assert re.search(
+        r"^sigmoid became inf at step 4 of 6 .*pictures of that step: item-\d+, item-\d+.*; the"
+        r" last good snapshot is .* \(step 3\): the same command goes on from it; a lower"
+        r" learning rate may help: optimiser\.lr in a copy of the recipe \(--recipe FILE\)$",
+        str(told.value),
+    )
+    monkeypatch.undo()
+    assert pretrain(job_of(tmp_path), corpus=Colours()).card.pretraining.restarts == 1
+    assert not list(tmp_path.rglob("diverged.json"))
+
+
+def test_validation_without_memory_for_its_batch_scores_the_same(tmp_path, whole, monkeypatch):
+    forward = Classifier.forward
+
+    def short(self, images):
+        if not self.training and len(images) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images)
+
+    monkeypatch.setattr(Classifier, "forward", short)
+    outcome = pretrain(job_of(tmp_path), corpus=Colours())
+    expected = read_run_folder(whole.folder).pretraining.validation
+    assert outcome.card.pretraining.validation == pytest.approx(expected, abs=1e-5)
 
 
 def test_plan_says_in_80_columns_what_will_be_done_and_how_far_it_is(tmp_path, whole):
