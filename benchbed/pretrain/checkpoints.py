@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from benchbed.engine.loop import Progress
 from benchbed.engine.sessions import Ledger
 from benchbed.errors import UsageError
@@ -17,6 +19,7 @@ from benchbed.models.run_folder import (
     remove_unnamed,
     write_run_folder,
 )
+from benchbed.pretrain.kept_classifier import write_classifier
 from benchbed.records.disk import refused
 from benchbed.records.durable import write_durably
 from benchbed.records.provenance import collect_provenance
@@ -71,18 +74,20 @@ def finished_card(folder: Path, run: str) -> Card | None:
 
 def write_checkpoint(
     folder: Path,
-    backbone: Backbone,
+    model: nn.Module,
+    classes: tuple[str, ...],
     facts: Facts,
     *,
     samples: int,
     validation: dict[str, float],
     ledger: Ledger,
 ) -> Card:
-    """Write weights with their card, and their scores beside those of other checkpoints.
+    """Write weights with their card and their scores, and the classifier beside the backbone.
 
     Args:
         folder: of the run; the final weights go into it, others into a folder of their own.
-        backbone: the weights.
+        model: the weights: a `backbone`, and `fc`, the linear layer on its embedding.
+        classes: names of what `fc` tells apart.
         facts: of the run.
         samples: seen by these weights.
         validation: scores of these weights.
@@ -103,8 +108,12 @@ def write_checkpoint(
         software=collect_provenance().model_dump(mode="json"),
         validation=validation,
     )
+    place = folder if final else checkpoint_folder(folder, samples)
+    backbone: Backbone = model.backbone  # type: ignore[assignment]
+    layer: nn.Linear = model.fc  # type: ignore[assignment]
+    write_classifier(place, layer, classes, run=facts.shared["run"], samples=samples)
     return write_run_folder(
-        folder if final else checkpoint_folder(folder, samples),
+        place,
         backbone,
         id=facts.id if final else f"{facts.id}-at{samples}",
         arch=facts.arch,

@@ -266,7 +266,8 @@ def _write(
     ledger.write()
     card = write_checkpoint(
         plan.folder,
-        model.backbone,  # type: ignore[arg-type]
+        model,
+        plan.data.taxonomy.names,
         facts,
         samples=samples,
         validation=evaluation.metrics,

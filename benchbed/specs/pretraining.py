@@ -56,7 +56,7 @@ class PretrainCrop(Frozen):
 
 
 class PretrainHead(Frozen):
-    """The linear layer on the pooled embedding, which is thrown away afterwards."""
+    """The linear layer on the pooled embedding; kept beside the backbone, and no part of it."""
 
     init_std: NonNegative
     """Standard deviation of the initial weights."""

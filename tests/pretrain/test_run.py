@@ -21,8 +21,9 @@ from benchbed.pretrain import run as run_module
 from benchbed.pretrain.checkpoints import checkpoint_folders
 from benchbed.pretrain.corpus import Taxonomy
 from benchbed.pretrain.job import PretrainJob
+from benchbed.pretrain.kept_classifier import pretrained_classifier
 from benchbed.pretrain.plan import plan_pretraining
-from benchbed.pretrain.run import pretrain
+from benchbed.pretrain.run import pretrain, validate
 from benchbed.specs.pretraining import PretrainRecipe
 from benchbed.specs.strict import parse_spec
 
@@ -177,6 +178,16 @@ def test_the_folder_is_a_backbone_that_says_what_it_was_pretrained_on(whole):
     state = loaded.backbone.trunk.state_dict()
     learnt = [name for name in saved if not name.endswith("num_batches_tracked")]
     assert all(torch.equal(state[name], saved[name]) for name in learnt)
+
+
+def test_the_classifier_beside_the_backbone_scores_what_the_card_says(whole):
+    for folder in (whole.folder / "samples-000000016", whole.folder):
+        model, classes = pretrained_classifier(folder)
+        assert classes == Colours().taxonomy.names
+        plan = plan_pretraining(job_of(whole.folder.parent), corpus=Colours())
+        with torch.inference_mode():
+            found = validate(plan.job.recipe, plan.data, model, torch.device("cpu"))
+        assert found.metrics == read_run_folder(folder).pretraining.validation
 
 
 def test_a_run_that_is_done_is_not_done_again(whole):
