@@ -20,6 +20,7 @@ from benchbed.records.self_checks import (
     protocol_checks,
     protocol_of,
 )
+from benchbed.records.staging import remove_leftovers
 from benchbed.records.store import (
     RECORDS,
     SUFFIX,
@@ -91,6 +92,7 @@ def add_records(paths: Sequence[Path], board: Path) -> Admission:
         for target, path in admission.new.items():
             publish_copy(target, _plain(path), _contents(admission, target))
         for target in admission.there:
+            remove_leftovers(target)
             for kind, content in _contents(admission, target).items():
                 put_copy_beside(target, kind, content)
     return admission
