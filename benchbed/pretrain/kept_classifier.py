@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -19,6 +20,10 @@ from benchbed.specs.card import Card
 
 FILE = "classifier.safetensors"
 """Inside a run folder. Its metadata name the run, the samples seen and the classes."""
+
+TOLD = "benchbed"
+"""The only key of the metadata, with JSON under it: safetensors writes several in any order, and
+the same run would not give the same bytes again."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def write_classifier(
         name: value.detach().float().cpu().contiguous().clone()
         for name, value in (("weight", layer.weight), ("bias", layer.bias))
     }
-    told = {"run": run, "samples_seen": str(samples), "classes": json.dumps(classes)}
+    told = {TOLD: json.dumps({"run": run, "samples_seen": samples, "classes": classes})}
     # in a folder of its own, as safetensors writes under a name that it draws
     place = temporary_beside(folder / FILE)
     try:
@@ -77,25 +82,25 @@ def read_classifier(folder: Path) -> KeptClassifier:
         raise CheckpointError(f"{path}: is missing; older runs kept no classifier: pretrain again")
     try:
         with safe_open(path, "pt") as stored:
-            told = stored.metadata() or {}
+            told = json.loads((stored.metadata() or {}).get(TOLD, "{}"))
             found = KeptClassifier(
                 stored.get_tensor("weight"),
                 stored.get_tensor("bias"),
-                tuple(json.loads(told.get("classes", "[]"))),
+                tuple(told.get("classes", ())),
             )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); pretrain again") from error
     _require_same_weights(path, card, told, found)
     return found
 
 
 def _require_same_weights(
-    path: Path, card: Card, told: dict[str, str], found: KeptClassifier
+    path: Path, card: Card, told: dict[str, Any], found: KeptClassifier
 ) -> None:
     facts = card.pretraining
     if facts is None:
         raise UsageError(f"{path.parent}: benchbed did not pretrain these weights")
-    own = {"run": facts.run, "samples_seen": str(facts.samples_seen)}
+    own = {"run": facts.run, "samples_seen": facts.samples_seen}
     if {name: told.get(name) for name in own} != own:
         raise CheckpointError(f"{path}: belongs to other weights than those of card {card.id}")
     rows = len(found.classes)

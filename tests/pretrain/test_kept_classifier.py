@@ -10,6 +10,7 @@ from benchbed.models.run_folder import write_run_folder
 from benchbed.models.sources import build
 from benchbed.pretrain.kept_classifier import (
     FILE,
+    TOLD,
     pretrained_classifier,
     read_classifier,
     write_classifier,
@@ -63,17 +64,27 @@ def test_the_folder_is_the_backbone_it_was_and_holds_nothing_else(folder):
     ("tensors", "told", "fault"),
     [
         ({}, {"run": "5" * 64}, "belongs to other weights"),
-        ({}, {"samples_seen": "4"}, "belongs to other weights"),
-        ({}, {"classes": json.dumps(["a", "b"])}, r"\(3, \d+\) weights for 2 classes"),
-        ({}, {"classes": "["}, "cannot be read"),
+        ({}, {"samples_seen": 4}, "belongs to other weights"),
+        ({}, {"classes": ["a", "b"]}, r"\(3, \d+\) weights for 2 classes"),
+        ({}, {"classes": 3}, "cannot be read"),
         ({"weight": torch.zeros(3, 7)}, {}, "takes 7 features, the backbone gives"),
         ({"bias": torch.zeros(4)}, {}, "weights for 3 classes"),
     ],
 )
+def test_the_same_classifier_gives_the_same_bytes_each_time(tmp_path):
+    layer = nn.Linear(4, 3)
+    contents = set()
+    for number in range(12):
+        write_classifier(tmp_path / str(number), layer, CLASSES, run=RUN, samples=8)
+        contents.add((tmp_path / str(number) / FILE).read_bytes())
+    assert len(contents) == 1
+
+
 def test_a_classifier_that_does_not_belong_is_refused(folder, tensors, told, fault):
     place, *_ = folder
-    own = {"run": RUN, "samples_seen": "8", "classes": json.dumps(CLASSES)}
-    save_file({**load_file(place / FILE), **tensors}, place / FILE, own | told)
+    own = {"run": RUN, "samples_seen": 8, "classes": CLASSES} | told
+    metadata = {TOLD: json.dumps(own)}
+    save_file({**load_file(place / FILE), **tensors}, place / FILE, metadata)
     with pytest.raises(CheckpointError, match=fault) as caught:
         pretrained_classifier(place)
     assert "\n" not in str(caught.value)
