@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,12 @@ class Drawn:
         """(B,) over the runs."""
         return np.asarray(self.scores.mean(axis=1))
 
-    @property
+    @cached_property
     def variance(self) -> float:
         """Over pictures, of the mean over runs."""
         return float(np.nanvar(self.mean(), ddof=1))
 
-    @property
+    @cached_property
     def shared_variance(self) -> float:
         """What seeds and pictures have in common, of the mean over runs; see `variance`."""
         runs = self.scores.shape[1]
@@ -73,22 +74,21 @@ class Cell:
     def half_interval(self) -> float | None:
         """Half of the 95 % interval of the mean over seeds, and pictures where they are known.
 
-        None for a single seed.
+        None for a single seed. Never below that over seeds alone: few degrees of freedom make it
+        wide, and it would else shrink where pictures, which are many, have much of the variance.
         """
-        return self._half(self.drawn)
+        alone = self.seed_half_interval
+        if alone is None or self.drawn is None:
+            return alone
+        free = picture_freedom(self.drawn.pictures, len(self.drawn.scores))
+        return max(alone, self._half(self.drawn.variance, free, self.drawn.shared_variance))
 
     @property
     def seed_half_interval(self) -> float | None:
         """The same over seeds alone: what other seeds on these pictures would change."""
-        return self._half(None)
+        return self._half() if len(self.values) > 1 else None
 
-    def _half(self, drawn: Drawn | None) -> float | None:
-        if len(self.values) < 2:
-            return None
-        pictures, free, shared = 0.0, 1.0, 0.0
-        if drawn is not None:
-            pictures, shared = drawn.variance, drawn.shared_variance
-            free = picture_freedom(drawn.pictures, len(drawn.scores))
-        parts = (self.seed_variance, len(self.values) - 1, pictures, free, shared)
+    def _half(self, pictures: float = 0.0, freedom: float = 1.0, shared: float = 0.0) -> float:
+        parts = (self.seed_variance, len(self.values) - 1, pictures, freedom, shared)
         variances = Variances(*(np.asarray(part, dtype=np.float64) for part in parts))
         return float(variances.half_interval())

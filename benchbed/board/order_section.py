@@ -54,7 +54,7 @@ def order_view(standing: BoardStanding, name_width: int) -> Table:
     """Renderable of the table; longer names are folded at hyphens to `name_width` characters."""
     source = order_source(standing.has_pictures)
     table = Table(
-        title=f"How sure is the order? (places; ties held at 5 % {source})",
+        title=f"How sure is the order? (places; ties at 5 % {source})",
         box=None,
         pad_edge=False,
     )

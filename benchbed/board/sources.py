@@ -47,6 +47,15 @@ def missing_text(names: Sequence[str]) -> str:
     )
 
 
+def missing_lines(board: Board) -> list[str]:
+    """`missing_text` of every column that has one, equal ones once, with their tasks."""
+    tasks: dict[str, list[str]] = {}
+    for column in board.columns:
+        if column in board.without_draws:
+            tasks.setdefault(missing_text(board.without_draws[column]), []).append(column.task)
+    return [f"{', '.join(own)}: {text}" for text, own in tasks.items()]
+
+
 def notes(boards: Sequence[Board]) -> list[str]:
     """What to know about intervals, of what occurs on the boards."""
     with_draws = any(c not in board.without_draws for board in boards for c in board.columns)

@@ -11,7 +11,7 @@ from benchbed.board.markdown import verdict
 from benchbed.board.notation import cell_text, decimals_for, percent, rank_text
 from benchbed.board.order_section import alone_sentence, order_view, tau_sentence
 from benchbed.board.ranking import Board, Leaderboard, TransferGap
-from benchbed.board.sources import sources_text
+from benchbed.board.sources import missing_lines, sources_text
 from benchbed.board.standing import board_standing
 
 SHORT = {"imagenet-cls": "cls", "voc-seg": "seg", "coco-pose": "pose"}
@@ -25,7 +25,7 @@ def leaderboard_view(leaderboard: Leaderboard) -> RenderableType:
     """Renderable of every board, its unranked rows and the records that were left out."""
     lines: list[RenderableType] = []
     for board in leaderboard.boards:
-        lines += [_board(board), *_order(board)]
+        lines += [_board(board), *map(Text, missing_lines(board)), *_order(board)]
     if not lines:
         lines.append(Text("No rankable records."))
     for board in leaderboard.boards:

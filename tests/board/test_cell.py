@@ -34,13 +34,26 @@ def test_equal_scores_vary_over_pictures_alone():
 
 
 def test_the_interval_is_that_of_a_difference_from_a_backbone_without_any_variance():
-    scores = np.random.default_rng(1).normal(0.7, [0.02, 0.03, 0.01], (400, 3))
+    rng = np.random.default_rng(1)
+    scores = rng.normal(0.7, 0.05, (400, 1)) + rng.normal(0, [0.02, 0.03, 0.01], (400, 3))
     cell = Cell(VALUES, (0, 1, 2), drawn(scores))
     covariance = np.zeros((6, 6))
     covariance[:3, :3] = np.cov(scores, rowvar=False)
     nothing = dict.fromkeys((10, 11, 12), 0.0)
     found = difference(dict(enumerate(VALUES)), nothing, covariance, 80, 400)
     assert cell.half_interval == pytest.approx(found.half_interval)
+
+
+def test_pictures_never_make_an_interval_narrower():
+    # runs that differ by their pictures alone: most of the variance has many degrees of freedom
+    scores = np.random.default_rng(6).normal(0.7, 0.03, (500, 3))
+    cell = Cell(VALUES, (0, 1, 2), drawn(scores))
+    nothing = dict.fromkeys((10, 11, 12), 0.0)
+    covariance = np.zeros((6, 6))
+    covariance[:3, :3] = np.cov(scores, rowvar=False)
+    plain = difference(dict(enumerate(VALUES)), nothing, covariance, 80)
+    assert plain.half_interval < cell.seed_half_interval
+    assert cell.half_interval == cell.seed_half_interval
 
 
 def test_draws_that_leave_nothing_to_score_do_not_count():
