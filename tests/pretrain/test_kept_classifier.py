@@ -60,6 +60,15 @@ def test_the_folder_is_the_backbone_it_was_and_holds_nothing_else(folder):
     assert sorted(path.name for path in place.iterdir()) == sorted([trunk.name, "card.yaml", FILE])
 
 
+def test_the_same_classifier_gives_the_same_bytes_each_time(tmp_path):
+    layer = nn.Linear(4, 3)
+    contents = set()
+    for number in range(12):
+        write_classifier(tmp_path / str(number), layer, CLASSES, run=RUN, samples=8)
+        contents.add((tmp_path / str(number) / FILE).read_bytes())
+    assert len(contents) == 1
+
+
 @pytest.mark.parametrize(
     ("tensors", "told", "fault"),
     [
@@ -71,15 +80,6 @@ def test_the_folder_is_the_backbone_it_was_and_holds_nothing_else(folder):
         ({"bias": torch.zeros(4)}, {}, "weights for 3 classes"),
     ],
 )
-def test_the_same_classifier_gives_the_same_bytes_each_time(tmp_path):
-    layer = nn.Linear(4, 3)
-    contents = set()
-    for number in range(12):
-        write_classifier(tmp_path / str(number), layer, CLASSES, run=RUN, samples=8)
-        contents.add((tmp_path / str(number) / FILE).read_bytes())
-    assert len(contents) == 1
-
-
 def test_a_classifier_that_does_not_belong_is_refused(folder, tensors, told, fault):
     place, *_ = folder
     own = {"run": RUN, "samples_seen": 8, "classes": CLASSES} | told
