@@ -17,7 +17,7 @@ from benchbed.engine import distributed
 from benchbed.engine.batches import loader_deaths_told
 from benchbed.engine.divergence import remedied
 from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
-from benchbed.engine.launch import Relay, launch
+from benchbed.engine.launch import FAREWELL_S, Relay, launch
 from benchbed.engine.loop import Execution, Progress, Trained, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.memory import Halving, memory_told, with_less
@@ -241,7 +241,7 @@ def _run_together(job: Job, on_progress: OnProgress, say: Say) -> Outcome:
 
     def attempt(at_most: int | None) -> Outcome:
         work = partial(_one_of_several, job, at_most)
-        return launch(work, job.options.gpus, device_type, relay)
+        return launch(work, job.options.gpus, device_type, relay, farewell_s=FAREWELL_S)
 
     return with_less(
         attempt, lambda at_most: say(f"  out of memory, all begin again: {less(job, at_most)}")

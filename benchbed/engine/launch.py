@@ -30,6 +30,10 @@ GRACE_S = 3.0
 want of it, and may be heard before it."""
 
 
+FAREWELL_S = 120.0
+"""Seconds that processes which keep snapshots get for a last one when they are interrupted."""
+
+
 @dataclass(frozen=True)
 class Told:
     """Something said while working."""

@@ -69,7 +69,8 @@ class Snapshots:
                 continue
             if content["identity"] != self.identity:
                 raise UsageError(
-                    f"{path}: a snapshot of another run; use another folder, or remove this one"
+                    f"{path}: a snapshot of another run, or of another benchbed or torch;"
+                    " use another folder, or remove this one"
                 )
             return content
         if found:

@@ -16,7 +16,7 @@ from benchbed.engine.batches import loader_deaths_told
 from benchbed.engine.divergence import remedied
 from benchbed.engine.finetune import Batch, Evaluation, FineTune, seeded_torch
 from benchbed.engine.keeping import Keeping
-from benchbed.engine.launch import Relay, launch
+from benchbed.engine.launch import FAREWELL_S, Relay, launch
 from benchbed.engine.loop import CUDA_REPORT_INTERVAL, Execution, Progress, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.memory import Halving, memory_told, with_less
@@ -56,9 +56,6 @@ MOST_REPORTS = 20_000
 
 LOWER_RATE = "a lower learning rate may help: optimiser.lr in a copy of the recipe (--recipe FILE)"
 """What the user of a run that diverged is told."""
-
-FAREWELL_S = 120.0
-"""Seconds that several processes get for a last snapshot when they are interrupted."""
 
 
 @dataclass(frozen=True)
