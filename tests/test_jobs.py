@@ -106,3 +106,22 @@ def test_norms_that_share_statistics_see_every_process(plan, options, seen):
     found = [text for text in job.unrankable_reasons() if text.startswith("batch norm")]
     expected = [f"batch norm saw {seen} pictures at once, not the protocol's 16"]
     assert found == (expected if seen else [])
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "overrides", "seen"),
+    [
+        ("coco-det", {}, (), None),  # frozen norms
+        ("imagenet-cls-mini", {}, (), 4),
+        ("imagenet-cls-mini", {"gpus": 2}, (), 4),
+        ("imagenet-cls-mini", {"gpus": 2}, ("training.batch_norm=sync",), 8),
+        ("imagenet-cls-mini", {"gpus": 2, "device": "cpu"}, ("training.batch_norm=sync",), 4),
+    ],
+)
+def test_passes_halved_for_want_of_memory_are_a_reason_where_batch_statistics_change(
+    plan, task, options, overrides, seen
+):
+    (job,) = plan(task, overrides=overrides, **options)
+    new = set(job.unrankable_reasons(4)) - set(job.unrankable_reasons())
+    text = f"batch norm saw {seen} pictures at once after memory ran out, not the protocol's 16"
+    assert new == ({text} if seen else set())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchbed.engine import distributed, sharding
@@ -23,7 +23,7 @@ from benchbed.engine.passes import Passes
 from benchbed.engine.progress import Progress as Progress
 from benchbed.engine.progress import RunLog
 from benchbed.engine.schedule import ResolvedSchedule, resolve_schedule
-from benchbed.engine.step_end import StepEnd, update
+from benchbed.engine.step_end import StepEnd, updated
 from benchbed.errors import RunFailedError
 from benchbed.models.backbone import Backbone
 from benchbed.specs.card import Shard
@@ -109,7 +109,7 @@ def train(
 
     Raises:
         DivergedError: a loss is not finite, or a weight where it is to be kept.
-        MemoryShortError: one picture a pass does not fit, or the optimiser's state; of several
+        MemoryShortError: one picture a pass does not fit, or an update after the first; of several
             processes, where a pass does not fit.
         RunFailedError: a snapshot cannot be written.
         DataError: a training picture cannot be read.
@@ -139,9 +139,9 @@ def train(
         rewind = Rewind(model, device)
         for step in range(start, schedule.steps):
             _set_lr(parts.optimiser, schedule, step)
-            with _autocast(training, device):
-                losses = gradients(run, called, passes, rewind, step, on_halved)
-            update(parts, training)
+            losses = _step(
+                run, training, called, parts, passes, rewind, step, step == start, on_halved
+            )
             log.note(step + 1, losses)
             with watched.told():
                 end.reached(step + 1, schedule.steps, on_progress)
@@ -152,6 +152,27 @@ def train(
     return Trained(
         best, schedule.steps, seconds, rate, log.rows, passes.micro_batch, passes.halvings
     )
+
+
+def _step(
+    run: FineTune,
+    training: Training,
+    called: nn.Module,
+    parts: Parts,
+    passes: Passes,
+    rewind: Rewind,
+    step: int,
+    first: bool,
+    on_halved: Callable[[Halving], None],
+) -> dict[str, Tensor]:
+    """One step, again with smaller passes where memory runs out; returns its losses."""
+    while True:
+        with _autocast(training, parts.device):
+            losses = gradients(run, called, passes, rewind, step, on_halved)
+        if updated(parts, training, first):
+            return losses
+        rewind.restore()
+        on_halved(passes.halve(step))
 
 
 def _parts(run: FineTune, training: Training, execution: Execution, seed: int) -> Parts:

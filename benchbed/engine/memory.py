@@ -1,6 +1,7 @@
 """Too little memory: how it is told from other failures, and what goes on with less."""
 
 import gc
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,12 @@ from benchbed.errors import RunFailedError
 
 T = TypeVar("T")
 
-ALLOCATORS = ("allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-"""What a want of memory is called by torch's CPU allocator, by CUDA, and by cuBLAS and cuDNN."""
+ALLOCATORS = re.compile(
+    r"allocate memory|CUDA error: out of memory|STATUS_ALLOC_FAILED"
+    r"|could not create a (memory object|primitive$)",
+    re.MULTILINE,
+)
+"""What a want of memory is called by torch's CPU allocator, CUDA, cuBLAS and cuDNN, and oneDNN."""
 
 
 class MemoryShortError(RunFailedError):
@@ -38,7 +43,7 @@ def is_memory_short(error: BaseException) -> bool:
     """Whether an allocator failed, of whichever library."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in ALLOCATORS)
+    return isinstance(error, RuntimeError) and ALLOCATORS.search(str(error)) is not None
 
 
 def memory_short(pictures: int, processes: int = 1, run: str = "") -> MemoryShortError:

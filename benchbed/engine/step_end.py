@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from benchbed.engine import sharding
+from benchbed.engine import distributed, sharding
 from benchbed.engine.divergence import require_finite
 from benchbed.engine.keeping import Keeper, Parts
 from benchbed.engine.memory import MemoryShortError, is_memory_short
@@ -15,27 +16,51 @@ from benchbed.engine.progress import Progress, RunLog
 from benchbed.specs.training import Training
 
 
-def update(parts: Parts, training: Training) -> None:
+def updated(parts: Parts, training: Training, first: bool) -> bool:
     """One step of the optimiser and of the average; gradients are gone after it.
 
+    Args:
+        parts: what is updated.
+        training: how.
+        first: whether it is the first step of a session.
+
+    Returns:
+        False where memory ran out and weights and optimiser are as before: at the first step, in
+        which the optimiser's state is made, of a process that is alone.
+
     Raises:
-        MemoryShortError: weights may be half updated then, so the step cannot be made again.
+        MemoryShortError: weights may be half updated, so the step cannot be made again.
     """
-    model, optimiser, clip = parts.model, parts.optimiser, training.optimiser.grad_clip
+    fresh = first and distributed.world_size() == 1 and not parts.optimiser.state
+    before: list[tuple[Tensor, Tensor]] = []
     try:
-        if clip is not None:
-            sharding.clip_gradients((p for p in model.parameters() if p.requires_grad), clip)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if parts.averaged is not None:
-            parts.averaged.update_parameters(model)
+        if fresh:
+            before += [(p, p.detach().to("cpu", copy=True)) for p in parts.model.parameters()]
+        _update(parts, training)
+        return True
     except RuntimeError as error:
         if not is_memory_short(error):
             raise
-        raise MemoryShortError(
-            "out of memory in the optimiser's step, which needs no less with smaller passes; it"
-            " needs a device with more memory, or a smaller backbone"
-        ) from error
+        if not fresh:
+            raise MemoryShortError(
+                "out of memory in the optimiser's step; the same command goes on from the last"
+                " snapshot, with --micro-batch where that is to need less"
+            ) from error
+    with torch.no_grad():
+        for parameter, value in before:
+            parameter.copy_(value)
+    parts.optimiser.state.clear()
+    return False
+
+
+def _update(parts: Parts, training: Training) -> None:
+    model, optimiser, clip = parts.model, parts.optimiser, training.optimiser.grad_clip
+    if clip is not None:
+        sharding.clip_gradients((p for p in model.parameters() if p.requires_grad), clip)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    if parts.averaged is not None:
+        parts.averaged.update_parameters(model)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ SHORTAGES = [
     RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     RuntimeError("CUDA error: out of memory"),
+    RuntimeError("could not create a primitive"),
 ]
 
 
@@ -144,6 +145,7 @@ def test_memory_that_never_held_a_pass_gives_the_run_that_was_told_so(go, worker
 def test_a_want_of_memory_is_known_by_every_name_that_it_has(go, error):
     assert go(Memory(fits=2, error=error))[0].micro_batch == 2
     assert is_memory_short(error)
+    assert not is_memory_short(RuntimeError("could not create a primitive descriptor iterator"))
 
 
 def test_without_norms_on_batch_statistics_smaller_passes_move_rounding_only(
@@ -191,17 +193,40 @@ def test_another_failure_is_no_want_of_memory(go):
         go(Memory(fits=2, error=RuntimeError("shapes differ")))
 
 
-def test_an_optimiser_without_memory_is_not_stepped_twice(go, monkeypatch):
-    calls = []
+@pytest.fixture
+def short_optimiser(monkeypatch):
+    """The optimiser's n-th step fails after a part of the weights was updated."""
 
-    def step(self, closure=None):
-        calls.append(1)
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    def short(number):
+        whole, calls = torch.optim.SGD.step, []
 
-    monkeypatch.setattr(torch.optim.SGD, "step", step)
-    with pytest.raises(MemoryShortError, match=r"out of memory in the optimiser's step"):
+        def step(self, closure=None):
+            calls.append(1)
+            if len(calls) != number:
+                return whole(self, closure)
+            groups = self.param_groups
+            self.param_groups = groups[:1]
+            whole(self, closure)
+            self.param_groups = groups
+            raise SHORTAGES[0]
+
+        monkeypatch.setattr(torch.optim.SGD, "step", step)
+
+    return short
+
+
+def test_an_optimiser_without_memory_for_its_state_has_not_stepped(go, short_optimiser):
+    told = go(micro_batch=4)
+    short_optimiser(1)
+    found = go()
+    assert_same(found, told)
+    assert found[0].halvings == (Halving(1, 4),)
+
+
+def test_an_optimiser_without_memory_later_on_ends_the_run(go, short_optimiser):
+    short_optimiser(3)
+    with pytest.raises(MemoryShortError, match=r"out of memory in the optimiser's step; the same"):
         go()
-    assert calls == [1]
 
 
 def test_a_batch_that_is_scored_is_halved_until_it_fits_and_stays_so():
