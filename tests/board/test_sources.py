@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchbed.board.html import render_site
 from benchbed.board.markdown import render_leaderboard
 from benchbed.board.ranking import build_leaderboard
 from benchbed.board.sources import missing_text, sources_text
@@ -84,3 +85,16 @@ def test_the_order_of_records_changes_nothing(records):
 def test_many_missing_backbones_are_counted():
     assert missing_text(()) == ""
     assert "of a, b, c, d and 2 more (" in missing_text(tuple("abcdef"))
+
+
+def test_the_html_pages_say_what_they_are_over(records):
+    over_both = render_site(records, resamples=draws_of(records))
+    index = over_both["index.html"]
+    assert "half of its 95 % interval over seeds and pictures (tie group" in index
+    assert "compare on the same drawn pictures" in index
+    assert "say nothing about other evaluation pictures" not in index
+    alone = render_site(records)
+    assert "half of its 95 % interval over seeds alone (tie group" in alone["index.html"]
+    assert "no scores on the same drawn pictures are kept of a, b" in alone["index.html"]
+    pages = [text for name, text in over_both.items() if name != "index.html"]
+    assert all("± over seeds alone" in text for text in pages)
