@@ -7,6 +7,7 @@ from functools import partial
 
 from benchbed.errors import BenchbedError
 from benchbed.jobs import Job
+from benchbed.run_progress import teller
 from benchbed.side_by_side import KILLED, Piece, run_pieces, worker_pool
 
 
@@ -39,7 +40,10 @@ class Finished:
 
 
 def run_side_by_side(
-    jobs: Sequence[Job], processes: int, gpu_shares: Sequence[str] = ()
+    jobs: Sequence[Job],
+    processes: int,
+    gpu_shares: Sequence[str] = (),
+    progress: str | None = None,
 ) -> Generator[Finished, None, None]:
     """Run jobs in `processes` single-threaded processes; yields each as it ends.
 
@@ -50,19 +54,26 @@ def run_side_by_side(
         jobs: begun in their order.
         processes: runs at a time.
         gpu_shares: what each process's `CUDA_VISIBLE_DEVICES` is; empty leaves it.
+        progress: address that runs tell their progress to (`run_progress.heard`), as `name_of`.
     """
     pieces = [Piece(str(number), job) for number, job in enumerate(jobs)]
-    runs = run_pieces(pieces, _run, processes, partial(worker_pool, gpu_shares=gpu_shares))
+    work = partial(_run, progress=progress)
+    runs = run_pieces(pieces, work, processes, partial(worker_pool, gpu_shares=gpu_shares))
     with closing(runs):
         for ended in runs:
             failed = Finished(ended.piece.item, error=ended.error)
             yield failed if ended.result is None else ended.result
 
 
-def _run(job: Job) -> Finished:
+def name_of(job: Job) -> str:
+    """What the user sees of a job among others of its backbone."""
+    return f"{job.protocol.id} seed {job.seed}"
+
+
+def _run(job: Job, progress: str | None) -> Finished:
     from benchbed.evaluation import run_job
 
-    outcome = run_job(job)
+    outcome = run_job(job, on_progress=teller(progress, name_of(job)))
     record = outcome.record
     value = record.metrics[record.primary_metric]
     score = f"{100 * value:.1f}" if value >= 0 else "undefined"

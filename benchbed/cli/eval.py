@@ -177,7 +177,8 @@ def _run_all(jobs: "list[Job]") -> None:
 def _run_side_by_side(jobs: "list[Job]", processes: int) -> None:
     from benchbed.cli.cell_progress import CellProgress
     from benchbed.evaluation import data_root
-    from benchbed.jobs_side_by_side import run_side_by_side
+    from benchbed.jobs_side_by_side import name_of, run_side_by_side
+    from benchbed.run_progress import heard
     from benchbed.study.cells import RunOptions
     from benchbed.study.execute import choose_crew
 
@@ -189,12 +190,15 @@ def _run_side_by_side(jobs: "list[Job]", processes: int) -> None:
     typer.echo(f"{len(jobs)} runs, {crew.processes} at a time; records go to {options.out}")
     failures: list[Exception] = []
     unrankable: dict[tuple[str, ...], None] = {}
-    runs = run_side_by_side(jobs, crew.processes, crew.gpu_shares)
-    with closing(runs), CellProgress(len(jobs)) as progress:
+    with (
+        CellProgress(len(jobs)) as progress,
+        heard(progress.told) as address,
+        closing(run_side_by_side(jobs, crew.processes, crew.gpu_shares, address)) as runs,
+    ):
         for done in runs:
             if isinstance(done.error, UsageError) or (done.error and len(jobs) == 1):
                 raise done.error
-            progress.ended(f"{done.job.protocol.id} seed {done.job.seed}", _state(done))
+            progress.ended(name_of(done.job), _state(done))
             if done.error is not None:
                 failures.append(done.error)
                 typer.echo(f"error: {done.job.describe()}: {done.message}", err=True)
