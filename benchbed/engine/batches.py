@@ -1,7 +1,9 @@
 """The order in which a run sees its training pictures, and the loader that follows it."""
 
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ SampleKey = tuple[int, int]
 
 PREFETCHED = 4
 """Micro-batches that each worker has ready."""
+
+SIGNAL_S = 1.0
+"""Within it the system tells of a process that has died."""
 
 
 def epoch_order(pictures: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -146,19 +151,30 @@ class _CollateOrError:
         return self._collate(samples)
 
 
+def _in_loader(error: BaseException) -> bool:
+    return any(
+        frame.filename == torch.utils.data.dataloader.__file__
+        for frame in traceback.extract_tb(error.__traceback__)
+    )
+
+
 @contextmanager
 def loader_deaths_told() -> Iterator[None]:
     """Turn the death of a loader process, of which torch tells at any moment, into the remedy.
 
     Raises:
-        RunFailedError: in place of torch's error.
+        RunFailedError: in place of torch's error, or of that of a connection which broke.
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         told = " ".join(str(error).split())
         if not told.startswith("DataLoader worker"):
-            raise
+            if isinstance(error, RuntimeError) or not _in_loader(error):
+                raise
+            # torch's own error, told by a signal, comes at any moment now: not into what follows
+            with suppress(RuntimeError):
+                time.sleep(SIGNAL_S)
         shared = "shared memory" in told
         cause = "the shared memory is full" if shared else "most likely for memory"
         remedy = "enlarge /dev/shm" if shared else "free some memory"

@@ -83,11 +83,12 @@ def read_only(tmp_path):
 
 @pytest.fixture
 def job_in(drawn_world):
-    def make(out, **options):
+    def make(out, seed=0, **options):
         values = {"data_root": drawn_world, "out": out, "device": "cpu", "limit": 20} | options
         (job,) = plan_jobs(
-            "random:timm:test_resnet", ("imagenet-cls-mini",), arch=None, seeds=(0,), steps=STEPS,
+            "random:timm:test_resnet", ("imagenet-cls-mini",), arch=None, seeds=(seed,),
             overrides=("training.ema_decay=0.5", "head.dropout=0.2"), options=JobOptions(**values),
+            steps=STEPS,
         )  # fmt: skip
         return job
 

@@ -147,7 +147,7 @@ def test_the_command_is_one_line_and_exit_1(disk, command, tmp_path, files_in):
     disk.fill()
     process = command("eval", "--backbone", "random:timm:test_resnet", "--task",
                       "imagenet-cls-mini", "--seed", 0, "--out", "disk/runs")  # fmt: skip
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 1
     assert len(stderr.splitlines()) == 1
     assert stderr.startswith("error: disk/runs/")
