@@ -167,7 +167,8 @@ def _run_all(jobs: "list[Job]") -> None:
         except BenchbedError as error:
             if len(jobs) == 1 or isinstance(error, UsageError):
                 raise
-            failures.append(error)
+            # without its traceback, which holds the failed run's model and loaders
+            failures.append(type(error)(str(error)))
             typer.echo(f"error: {error}", err=True)
             continue
         typer.echo("\n".join(outcome.lines()))
