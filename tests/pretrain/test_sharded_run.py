@@ -11,6 +11,7 @@ from benchbed.errors import UsageError
 from benchbed.models.run_folder import read_run_folder
 from benchbed.models.sources import build
 from benchbed.pretrain.checkpoints import checkpoint_folders
+from benchbed.pretrain.kept_classifier import read_classifier
 from benchbed.pretrain.plan import plan_pretraining
 from benchbed.pretrain.run import pretrain
 from tests.pretrain.test_run import (
@@ -69,6 +70,8 @@ def test_a_sharded_run_leaves_what_any_run_leaves(runs, shard):
     assert len(places) == len(expected) == 3
     for place, other in zip(places, expected, strict=True):
         torch.testing.assert_close(weights_of(place), weights_of(other), rtol=1e-5, atol=1e-5)
+        heads = [(kept.weight, kept.bias) for kept in map(read_classifier, (place, other))]
+        torch.testing.assert_close(heads[0], heads[1], rtol=1e-5, atol=1e-5)
         scores, others = (read_run_folder(f).pretraining.validation for f in (place, other))
         assert scores == pytest.approx(others, abs=1e-6)
     assert build(str(ours)).audit.faults() == []
