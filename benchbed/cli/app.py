@@ -1,5 +1,6 @@
 """The `benchbed` command: its subcommands, and errors as one line with the documented exit code."""
 
+import errno
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ from benchbed.cli import (
     verify,
 )
 from benchbed.errors import BenchbedError
+from benchbed.records.disk import FULL, refused
 
 INTERRUPTED = 130
 
@@ -91,8 +93,14 @@ def main() -> NoReturn:
     except Interrupted:
         _fail("interrupted; what is done is kept: the same command goes on", INTERRUPTED)
     except Exception as error:
-        _fail(f"unexpected {type(error).__name__}: {error} (details: benchbed --debug …)", 1)
+        _fail(_unexpected(error), 1)
     sys.exit(0)
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in FULL | {errno.EROFS}:
+        return str(refused(error.filename or "a file", error))
+    return f"unexpected {type(error).__name__}: {error} (details: benchbed --debug …)"
 
 
 def _interrupt(signum: int, frame: object) -> NoReturn:

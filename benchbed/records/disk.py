@@ -20,7 +20,7 @@ UNNAMED_MAY_FAIL = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errn
 """What a file system, or an old kernel, answers that makes no files without a name."""
 
 
-def refused(path: Path, error: BaseException) -> RunFailedError:
+def refused(path: Path | str, error: BaseException) -> RunFailedError:
     """The line for something that could not be written: the file, the reason and the remedy.
 
     Args:

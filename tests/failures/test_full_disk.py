@@ -1,12 +1,14 @@
 """A disk that fills up: one line with the remedy, nothing half-written, and the run goes on."""
 
 import os
+import signal
 
 import pytest
 from safetensors.torch import load_file
 
 from benchbed import evaluation, unfinished
 from benchbed.board.html_files import stale_pages, write_site
+from benchbed.cli import app
 from benchbed.engine import sessions
 from benchbed.errors import DataError, RunFailedError
 from benchbed.models.run_folder import read_run_folder, write_run_folder
@@ -168,3 +170,19 @@ def test_without_a_mount_the_same_is_told_of_a_disk_that_refuses(tmp_path, monke
         put_text(page, "new")
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
     assert page.read_text() == "old"
+
+
+def test_what_nobody_foresaw_is_one_line_too(monkeypatch, capsys):
+    def full(*arguments, **named):
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(app, "app", full)
+    # main takes the process's signals
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "error: somewhere: cannot be written (No space left on device); make room there: the same"
+        " command goes on\n"
+    )
