@@ -5,12 +5,10 @@ from benchbed.jobs import Job
 
 
 def less(job: Job, micro_batch: int) -> str:
-    """What smaller passes mean for a run, in words."""
-    if len(job.unrankable_reasons(micro_batch)) == len(job.unrankable_reasons()):
-        meaning = "which moves no number"
-    else:
-        meaning = "batch norm sees fewer pictures, and the record will not be ranked"
-    return f"{micro_batch} picture{'s' * (micro_batch != 1)} a pass, {meaning}"
+    """What smaller passes mean for a run, in few words."""
+    same = len(job.unrankable_reasons(micro_batch)) == len(job.unrankable_reasons())
+    meaning = "moves no number" if same else "unrankable (batch norm)"
+    return f"{micro_batch} picture{'s' * (micro_batch != 1)} a pass; {meaning}"
 
 
 def lower_rate(chosen: ChosenRecipe) -> str:

@@ -166,8 +166,7 @@ def test_a_run_that_halves_itself_is_the_one_that_was_told_to_and_says_so(
         "batch norm saw 4 pictures at once after memory ran out, not the protocol's 16"
     )
     assert [line for line in said if "memory" in line] == [
-        f"  out of memory at step 1: {size} pictures a pass, batch norm sees fewer pictures, and"
-        " the record will not be ranked"
+        f"  out of memory at step 1: {size} pictures a pass; unrankable (batch norm)"
         for size in (8, 4)
     ]
     assert name_check(outcome.path, record).state == "ok"
@@ -197,7 +196,7 @@ def test_frozen_norms_make_a_halved_run_as_good_as_another(world, tmp_path, monk
     outcome = evaluation.run_job(job, say=said.append)
     assert outcome.record.unrankable_reasons == job.unrankable_reasons()
     assert outcome.record.training.halved_at_steps == (1,)
-    assert f"  out of memory at step 1: {batch // 2} pictures a pass, which moves no number" in said
+    assert f"  out of memory at step 1: {batch // 2} pictures a pass; moves no number" in said
     assert evaluation.run_job(job).path == outcome.path
 
 
