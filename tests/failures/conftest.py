@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchbed import evaluation
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.pretrain.job import PretrainJob
 from benchbed.specs.pretraining import PretrainRecipe
@@ -81,7 +82,7 @@ def read_only(tmp_path):
         yield folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def job_in(drawn_world):
     def make(out, seed=0, **options):
         values = {"data_root": drawn_world, "out": out, "device": "cpu", "limit": 20} | options
@@ -93,6 +94,12 @@ def job_in(drawn_world):
         return job
 
     return make
+
+
+@pytest.fixture(scope="session")
+def whole(job_in, tmp_path_factory):
+    """The run that nothing disturbs."""
+    return evaluation.run_job(job_in(tmp_path_factory.mktemp("whole")))
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ def kill_a_child(progress):
         os.kill(max(one.pid for one in multiprocessing.active_children()), signal.SIGKILL)
 
 
-def test_a_loader_process_that_dies_ends_the_run_in_one_line_and_it_goes_on(job_in, tmp_path):
+def test_a_loader_process_that_dies_ends_the_run_in_one_line_and_it_goes_on(
+    job_in, tmp_path, whole
+):
     job = job_in(tmp_path / "cut", snapshot_s=0.0, workers=2)
     start = time.monotonic()
     with pytest.raises(RunFailedError, match=LOADER) as failed:
@@ -34,7 +36,6 @@ def test_a_loader_process_that_dies_ends_the_run_in_one_line_and_it_goes_on(job_
     told = []
     outcome = evaluation.run_job(job, on_progress=lambda progress: told.append(progress.step))
     assert 1 < told[0] <= 4
-    whole = evaluation.run_job(job_in(tmp_path / "whole"))
     assert outcome.record.metrics == whole.record.metrics
     assert outcome.record.training == whole.record.training
     assert read_rows(outcome.path, "predictions") == read_rows(whole.path, "predictions")

@@ -21,19 +21,6 @@ from benchbed.world_cache import cached_world
 FULL = r"cannot be written \(No space left on device\); make room there: the same command goes on$"
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory, drawn_world):
-    """The run that nothing disturbs, made by the first test that asks."""
-    made = []
-
-    def get(job_in):
-        if not made:
-            made.append(evaluation.run_job(job_in(tmp_path_factory.mktemp("whole"))))
-        return made[0]
-
-    return get
-
-
 def ends_as(outcome, whole):
     assert outcome.record.metrics == whole.record.metrics
     assert outcome.record.training == whole.record.training
@@ -63,7 +50,7 @@ def test_a_disk_that_fills_up_in_training_costs_the_steps_since_the_last_snapsho
     disk.empty()
     outcome = evaluation.run_job(job, on_progress=lambda progress: told.append(progress.step))
     assert told[0] == goes_on_at
-    ends_as(outcome, whole(job_in))
+    ends_as(outcome, whole)
 
 
 @pytest.mark.parametrize(("leave", "keep_weights"), [(0, False), (8192, False), (300_000, True)])
@@ -86,7 +73,7 @@ def test_a_disk_too_full_for_the_record_does_not_cost_the_training(
     disk.empty()
     outcome = evaluation.run_job(job, on_progress=lambda progress: told.append(progress.step))
     assert told == []
-    ends_as(outcome, whole(job_in))
+    ends_as(outcome, whole)
 
 
 def test_a_pretraining_run_goes_on_to_the_same_weights(disk, pretrain_job_in, tmp_path, files_in):

@@ -16,7 +16,7 @@ IN_USE = rf"is being run by process \d+ on {socket.gethostname()}; wait for it, 
 
 
 def test_a_job_under_way_is_refused_and_other_seeds_and_tasks_run_beside_it(
-    job_in, tmp_path, drawn_world
+    job_in, tmp_path, whole
 ):
     job, beside = job_in(tmp_path / "runs", snapshot_s=0.0), job_in(tmp_path / "runs", seed=1)
     refusals, others = [], []
@@ -31,7 +31,6 @@ def test_a_job_under_way_is_refused_and_other_seeds_and_tasks_run_beside_it(
     outcome = evaluation.run_job(job, on_progress=listen)
     assert len(refusals) == 1
     assert not outcome.skipped
-    whole = evaluation.run_job(job_in(tmp_path / "whole"))
     assert outcome.record.metrics == whole.record.metrics
     assert read_rows(outcome.path, "predictions") == read_rows(whole.path, "predictions")
     assert {one.seed for one in read_all(tmp_path / "runs")} == {0, 1}

@@ -202,3 +202,15 @@ def test_without_transformers_the_line_names_the_extra(make_hf_folder, tmp_path,
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(CheckpointError, match=r"pip install 'benchbed\[hf\]'"):
         build(str(tmp_path))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.99])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_cut_short_is_refused_by_its_name(make_hf_folder, tmp_path, name, share):
+    make_hf_folder(tmp_path, "vit")
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(share * len(content))])
+    with pytest.raises(CheckpointError, match=name) as caught:
+        build(str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 4
