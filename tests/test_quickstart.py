@@ -54,8 +54,9 @@ def test_no_run_outlives_a_quickstart_that_was_stopped(tmp_path, number, code):
             time.sleep(0.2)
         assert len(workers) >= 2
         process.send_signal(number)
-        assert process.wait(timeout=20) == code
-    deadline = time.monotonic() + 20
+        assert process.wait(timeout=60) == code
+    # a worker that was still importing torch notices only then
+    deadline = time.monotonic() + 120
     while any(map(_is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(_is_alive, workers))
