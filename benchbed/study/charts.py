@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchbed.board.ranking import Cell
+from benchbed.board.cell import Cell
 from benchbed.study.points import Setting
 
 Scale = Literal["log", "linear", "category"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchbed.board.ranking import Cell
+from benchbed.board.cell import Cell
 from benchbed.study.points import Setting
 from benchbed.study.report_parts import Section, decimals_for_cells
 from benchbed.study.scores import AXES, Scores, setting_labels, setting_order

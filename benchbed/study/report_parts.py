@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from benchbed.board.ranking import Cell
+from benchbed.board.cell import Cell
 from benchbed.study.charts import Chart, Line, Panel, Place, Scale
 from benchbed.study.points import Setting
 from benchbed.study.scores import AXES, Scores, Series, axis_text, carried_along, series_along

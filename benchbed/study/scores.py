@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
-from benchbed.board.ranking import Cell
+from benchbed.board.cell import Cell
 from benchbed.errors import DataError
 from benchbed.study.points import Point, Setting
 

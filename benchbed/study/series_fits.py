@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchbed.board.ranking import Cell
+from benchbed.board.cell import Cell
 from benchbed.study.capacity import Difference, Gain, GainDifference, difference, gain_differences
 from benchbed.study.charts import FittedCurve
 from benchbed.study.fits import Floats, LogLinearFit, fit_log_linear

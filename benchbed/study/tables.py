@@ -4,8 +4,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from benchbed.board.cell import Cell
 from benchbed.board.notation import percent
-from benchbed.board.ranking import Cell
 from benchbed.study.series_fits import Change, half
 
 MISSING = "–"
