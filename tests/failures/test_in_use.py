@@ -77,22 +77,27 @@ def test_the_same_command_twice_is_one_record_and_one_line_with_exit_1(command, 
         "eval", "--backbone", "random:timm:test_resnet", "--task", "imagenet-cls-mini", "--seed",
         "0", "--steps", "30", "--limit", "20", "--device", "cpu", "--out", "runs",
     ]  # fmt: skip
-    first = command(*asked)
-    try:
-        deadline = time.monotonic() + 600
-        while not list(tmp_path.glob("runs/unfinished/*/run.lock")):
-            assert first.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        # it is halfway for as long as the second one takes to start
-        first.send_signal(signal.SIGSTOP)
-        second = command(*asked)
-        _, stderr = second.communicate(timeout=600)
-        first.send_signal(signal.SIGCONT)
-        assert second.returncode == 1
-        assert len(stderr.splitlines()) == 1
-        assert f"is being run by process {first.pid} on" in stderr
-        assert first.wait(timeout=600) == 0
-    finally:
-        first.kill()
+    with command(*asked) as first:
+        try:
+            wait_for_lock(tmp_path, first)
+            # it is halfway for as long as the second one takes to start
+            first.send_signal(signal.SIGSTOP)
+            second = command(*asked)
+            _, stderr = second.communicate(timeout=600)
+            first.send_signal(signal.SIGCONT)
+            assert second.returncode == 1
+            assert len(stderr.splitlines()) == 1
+            assert f"is being run by process {first.pid} on" in stderr
+            first.communicate(timeout=600)
+            assert first.returncode == 0
+        finally:
+            first.kill()
     assert len(read_all(tmp_path / "runs")) == 1
+
+
+def wait_for_lock(folder, process):
+    deadline = time.monotonic() + 600
+    while not any(path.read_text() for path in folder.glob("runs/unfinished/*/run.lock")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
