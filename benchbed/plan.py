@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchbed.engine.finetune import FineTune, seeded_torch
-from benchbed.engine.loop import Execution, train
+from benchbed.engine.loop import Execution, Trained, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.schedule import resolve_schedule
@@ -128,7 +128,7 @@ def make_plan(jobs: Sequence[Job], say: Callable[[str], None] = lambda line: Non
             device, choose_workers(options.workers, device), options.micro_batch, report_interval=1
         )
         flops = forward_flops(loaded.backbone, *run.example_size)
-        step_s = _step_seconds(run, chosen.training, share, execution, job.seed)
+        step_s, trained = _timed_steps(run, chosen.training, share, execution, job.seed)
         picture_s = _picture_seconds(run, scored, chosen.training, device)
     return Plan(
         title=f"{protocol.identity()}  {job.backbone}",
@@ -136,7 +136,7 @@ def make_plan(jobs: Sequence[Job], say: Callable[[str], None] = lambda line: Non
         **_schedule(run, chosen.training),
         batch=protocol.training.batch_size,
         processes=options.gpus,
-        micro_batch=min(options.micro_batch or share, share),
+        micro_batch=trained.micro_batch,
         parameters=_parameters(loaded.backbone, run),
         flops=flops,
         flops_size=run.example_size,
@@ -144,7 +144,7 @@ def make_plan(jobs: Sequence[Job], say: Callable[[str], None] = lambda line: Non
         step_s=step_s,
         picture_s=picture_s,
         device=str(device),
-        unrankable=job.unrankable_reasons(),
+        unrankable=job.unrankable_reasons(trained.micro_batch if trained.halvings else None),
         done={other.seed: finished(other, loaded) for other in jobs},
     )
 
@@ -179,10 +179,10 @@ def _pictures(run: FineTune, split: str) -> int:
     return int(run.dataset[split]["pictures"])
 
 
-def _step_seconds(
+def _timed_steps(
     run: FineTune, training: Training, share: int, execution: Execution, seed: int
-) -> float:
-    """Median seconds of the training steps after the first."""
+) -> tuple[float, Trained]:
+    """Median seconds of the training steps after the first, and the passes that memory held."""
     schedule = Schedule(
         kind="constant", unit="step", length=WARM_UP_STEPS, warmup_steps=0, warmup_factor=1.0
     )
@@ -191,10 +191,10 @@ def _step_seconds(
         update={"schedule": schedule, "optimiser": optimiser, "batch_size": share}
     )
     ends: list[float] = []
-    train(
+    trained = train(
         run, short, execution, seed=seed, on_progress=lambda step: ends.append(time.perf_counter())
     )
-    return median(later - sooner for sooner, later in pairwise(ends))
+    return median(later - sooner for sooner, later in pairwise(ends)), trained
 
 
 def _picture_seconds(

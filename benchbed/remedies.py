@@ -14,8 +14,11 @@ def less(job: Job, micro_batch: int) -> str:
 def lower_rate(chosen: ChosenRecipe) -> str:
     """What may help a run that diverged."""
     part = "training.recipes.layernorm" if chosen.name == "layernorm" else "training"
-    lr = chosen.training.optimiser.lr
+    lr = f"{chosen.training.optimiser.lr / 2:g}"
+    if "." not in lr:
+        # YAML reads 5e-05 as text
+        lr = lr.replace("e", ".0e")
     return (
-        f"a lower learning rate may help: --set {part}.optimiser.lr={lr / 2:g} (starts anew, and"
-        " the record is not ranked)"
+        f"a lower learning rate may help: --set {part}.optimiser.lr={lr} (starts anew, and the"
+        " record is not ranked)"
     )

@@ -215,7 +215,11 @@ def test_every_family_names_the_pictures_that_it_diverged_on(task, world, tmp_pa
         evaluation.run_job(job)
     line = str(told.value)
     assert "\n" not in line
-    assert "--set training.optimiser.lr=5e+29 (starts anew, and the record is not ranked)" in line
+    assert "--set training.optimiser.lr=5.0e+29 (starts anew, and the record is not ranked)" in line
+    assert plan_jobs(
+        "b", (task,), arch=None, seeds=(0,), steps=None, options=job.options,
+        overrides=(re.search(r"--set (\S+)", line)[1],),
+    )  # fmt: skip
     named = re.search("pictures of that step: (.*?)[;,]", line)[1]
     name = named.rpartition("/")[2].split(" ")[0]
     assert list(world.rglob(name)), named

@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from benchbed.errors import DataError, UsageError
 from benchbed.evaluation import run_job
+from benchbed.finetune import classification
 from benchbed.jobs import JobOptions, plan_jobs
 from benchbed.plan import Plan, make_plan
 
@@ -87,3 +89,17 @@ def test_lines_name_cost_and_state_and_fit_80_columns():
     assert "rankable   no" in text
     assert "seed 0: done" in text
     assert "seed 1: to do" in text
+
+
+def test_a_plan_tells_the_passes_that_memory_holds(jobs, monkeypatch):
+    loss = classification.classification_loss
+
+    def short(model, batch, smoothing):
+        if len(batch["labels"]) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss(model, batch, smoothing)
+
+    monkeypatch.setattr(classification, "classification_loss", short)
+    found = make_plan(jobs())
+    assert found.micro_batch == 8
+    assert any("8 pictures at once after memory ran out" in one for one in found.unrankable)
