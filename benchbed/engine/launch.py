@@ -139,7 +139,8 @@ def _killed(child: SpawnProcess, rank: int, processes: int) -> RunFailedError:
     child.join(GRACE_S)
     return RunFailedError(
         f"process {rank} of {processes} ended with exit code {child.exitcode} (negative: killed by"
-        " that signal, most likely for memory); free some memory, or pass a smaller --micro-batch"
+        " that signal, most likely for memory); free some memory, or pass a smaller --micro-batch:"
+        " the same command goes on"
     )
 
 
