@@ -1,6 +1,6 @@
 """Kill runs again and again, at random moments and inside writes, and compare what they end in.
 
-Run `python benchmarks/kill_moments.py [--moments 200 --seed 0]`; the defaults take about three
+Run `python benchmarks/kill_moments.py [--moments 200 --seed 0]`; the defaults take about four
 minutes of one core. Each chain of sessions is one command that is killed up to eight times; the
 session after that is let end. Then every file under its `--out` is held against that of a run that
 nothing interrupted: metrics, losses, hashes, detail, predictions and weights bit for bit, and not a
