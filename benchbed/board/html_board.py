@@ -8,7 +8,7 @@ from benchbed.board.html_figures import Choice, cost_figure, data_figure
 from benchbed.board.html_table import Head, Line, table_heads, table_lines
 from benchbed.board.notation import place_text, rank_text
 from benchbed.board.ranking import Board
-from benchbed.board.sources import missing_text, sources_text
+from benchbed.board.sources import missing_text, order_source, sources_text
 from benchbed.board.standing import BoardStanding, Standing, percent_text
 from benchbed.records.record import Record
 
@@ -43,6 +43,8 @@ class BoardView:
     lines: tuple[Line, ...]
     costs: tuple[Choice, ...]
     data: Choice
+    order_source: str
+    """What the comparison over all tasks holds over."""
     order: tuple[tuple[str, ...], ...]
     """How sure the place of each ranked backbone is, under `ORDER_HEADS`."""
     taus: tuple[tuple[str, str], ...]
@@ -80,6 +82,7 @@ def board_view(
         lines=lines,
         costs=cost_figure(board, lines, members),
         data=data_figure(board, lines, members),
+        order_source=order_source(standing.has_pictures),
         order=tuple(order_row(row, standing) for row in standing.rows),
         taus=tuple(
             (f"{a} and {b}", f"{tau:.2f}")

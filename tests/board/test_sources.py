@@ -91,6 +91,7 @@ def test_the_html_pages_say_what_they_are_over(records):
     over_both = render_site(records, resamples=draws_of(records))
     index = over_both["index.html"]
     assert "half of its 95 % interval over seeds and pictures (tie group" in index
+    assert "(compared over seeds and pictures)" in index
     assert "compare on the same drawn pictures" in index
     assert "say nothing about other evaluation pictures" not in index
     alone = render_site(records)
