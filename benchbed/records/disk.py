@@ -4,8 +4,6 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from benchbed.errors import BenchbedError, RunFailedError, UsageError
@@ -15,9 +13,6 @@ FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 IN_THE_WAY = frozenset({errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 """A file where a folder has to be, or the other way round."""
-
-UNNAMED_MAY_FAIL = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
-"""What a file system, or an old kernel, answers that makes no files without a name."""
 
 
 def refused(path: Path | str, error: BaseException) -> RunFailedError:
@@ -41,19 +36,6 @@ def refused(path: Path | str, error: BaseException) -> RunFailedError:
     else:
         remedy = "the same command goes on once the disk is well again"
     return RunFailedError(f"{path}: cannot be written ({reason}); {remedy}")
-
-
-@contextmanager
-def disk_told(path: Path) -> Iterator[None]:
-    """Turn the disk's refusal of `path` into one line.
-
-    Raises:
-        RunFailedError: in place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise refused(path, error) from error
 
 
 def disk_errno(error: BaseException | None) -> int | None:
@@ -81,7 +63,9 @@ def require_writable(folder: Path) -> None:
     """
     place = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     try:
-        _try_a_file(place)
+        # without a name where the file system can: not even a kill leaves anything then
+        with tempfile.TemporaryFile(dir=place):
+            pass
     except OSError as error:
         raise not_writable(folder, error) from error
 
@@ -114,16 +98,3 @@ def put_text(path: Path, text: str) -> None:
         write_durably(target, text)
     except OSError as error:
         raise not_writable(path, error) from error
-
-
-def _try_a_file(folder: Path) -> None:
-    if hasattr(os, "O_TMPFILE"):
-        try:
-            # a file without a name: not even a kill leaves anything
-            os.close(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600))
-            return
-        except OSError as error:
-            if error.errno not in UNNAMED_MAY_FAIL:
-                raise
-    with tempfile.TemporaryFile(dir=folder):
-        pass

@@ -132,6 +132,7 @@ def test_a_miniature_world_that_does_not_fit_leaves_nothing(disk, monkeypatch, f
     assert files_in(disk.folder) == {"filler"}
 
 
+@pytest.mark.slow
 def test_the_command_is_one_line_and_exit_1(disk, command, tmp_path, files_in):
     disk.fill()
     process = command("eval", "--backbone", "random:timm:test_resnet", "--task",

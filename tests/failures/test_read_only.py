@@ -1,5 +1,7 @@
 """A folder that cannot be written is found before anything is trained, and left as it was."""
 
+import errno
+import os
 import subprocess
 
 import pytest
@@ -74,3 +76,18 @@ def test_a_file_where_the_folder_has_to_be_is_said(tmp_path):
     with pytest.raises(UsageError, match=r"runs/records: .*in the way"):
         require_writable(tmp_path / "runs" / "records")
     assert (tmp_path / "runs").read_text() == "mine"
+
+
+def test_a_file_system_without_unnamed_files_is_tried_with_a_named_one(tmp_path, monkeypatch):
+    real, refused = os.open, []
+
+    def without_unnamed(path, flags, mode=0o777, **named):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            refused.append(path)
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, mode, **named)
+
+    monkeypatch.setattr(os, "open", without_unnamed)
+    require_writable(tmp_path / "new")
+    assert refused
+    assert list(tmp_path.iterdir()) == []
