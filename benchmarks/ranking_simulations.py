@@ -372,16 +372,10 @@ PICTURES = 100
 
 def board(simulations: int) -> None:
     """Tie groups, rank intervals and intervals of scores whose truth is known."""
-    print(
-        "# boards: how often tie groups, rank intervals and intervals of scores are right, percent"
-    )
-    print(
-        f"# {simulations} simulations a row, {PICTURES} pictures a task, {RESAMPLES} draws; step:"
-    )
-    print(
-        "# true distance of neighbours over the sd of a run; at 0 all are equal and any pair told"
-    )
-    print("# is false; noise: see NOISES; in brackets: the same over seeds alone")
+    print("# boards: how often groups, rank intervals and intervals of scores are right, percent")
+    print(f"# {simulations} simulations a row, {PICTURES} pictures a task, {RESAMPLES} draws;")
+    print("# step: true distance of neighbours over the sd of a run; at 0 all are equal and any")
+    print("# pair told is false; noise: see NOISES; in brackets: the same over seeds alone")
     row = "{:>9} {:>5} {:>5} {:>4} {:<14} | {:>14} {:>14} {:>12} {:>14} {:>14}"
     heads = ("any wrong", "ranks cover", "group size", "pairs told", "scores cover")
     print(row.format("backbones", "tasks", "seeds", "step", "noise", *heads))
@@ -470,7 +464,7 @@ PARTS: dict[str, tuple[Callable[[int], None], int]] = {
     "accuracy": (accuracy, 1000),
     "resampled": (resampled, 500),
     "verdicts": (verdicts, 5000),
-    "board": (board, 1000),
+    "board": (board, 500),
 }
 
 
