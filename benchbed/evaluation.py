@@ -1,11 +1,8 @@
 """One job: fine-tune one backbone under one protocol with one seed, and write its record."""
 
-import resource
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,35 +15,27 @@ from benchbed.engine.batches import loader_deaths_told
 from benchbed.engine.divergence import remedied
 from benchbed.engine.finetune import Evaluation, FineTune, seeded_torch
 from benchbed.engine.launch import FAREWELL_S, Relay, launch
-from benchbed.engine.loop import Execution, Progress, Trained, train
+from benchbed.engine.loop import Execution, Progress, train
 from benchbed.engine.loop import evaluate as score
 from benchbed.engine.memory import Halving, memory_told, with_less
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.run_lock import run_held
-from benchbed.engine.sessions import Ledger
 from benchbed.engine.step_log import StepLog
 from benchbed.finetune import classification, detection, pose, segmentation
 from benchbed.finetuned_weights import weights_writer
 from benchbed.jobs import Job
 from benchbed.lr_grid import tune
-from benchbed.models.cost import forward_flops, parameter_count
+from benchbed.models.cost import forward_flops
 from benchbed.models.sources import LoadedBackbone, build
 from benchbed.placement import choose_device, choose_workers, require_devices
 from benchbed.records.disk import require_writable
-from benchbed.records.provenance import collect_provenance, device_facts
-from benchbed.records.record import (
-    Arguments,
-    BackboneFacts,
-    Cost,
-    ProtocolIdentity,
-    Provenance,
-    Record,
-    TrainingFacts,
-)
+from benchbed.records.provenance import collect_provenance
+from benchbed.records.record import Record
 from benchbed.records.resamples import content_of
 from benchbed.records.store import SUFFIX, backbone_label, find_record, record_path, write_record
 from benchbed.remedies import less, lower_rate
 from benchbed.resampling.drawing import draw_for_run
+from benchbed.run_record import halved_to, record_of, reset_peak_memory
 from benchbed.unfinished import begin, clear_finished, unfinished_folder
 
 PREPARE: dict[str, Callable[..., FineTune]] = {
@@ -157,7 +146,7 @@ def _run(
     root = data_root(job, say)
     provenance = collect_provenance()
     unfinished = begin(job, path, device, say)
-    _reset_peak_memory(device)
+    reset_peak_memory(device)
     execution = Execution(
         device,
         choose_workers(job.options.workers, device),
@@ -202,10 +191,10 @@ def _run(
                     say=say, on_progress=on_progress, on_final=log.write, on_halved=halved,
                 )  # fmt: skip
                 trained, evaluation, facts["lr_grid"] = tuned.trained, tuned.evaluation, tuned.facts
-    record = _record(
+    record = record_of(
         job, loaded, run, trained, evaluation, flops, device, provenance, unfinished.ledger, facts
     )
-    path = _record_path(job, loaded, _halved_to(trained))
+    path = _record_path(job, loaded, halved_to(trained))
     if distributed.rank() == 0:
         weights = weights_writer(trained.model) if job.options.keep_weights else None
         drawn = _drawn(path, record, evaluation, root, say)
@@ -285,10 +274,6 @@ def _done(job: Job, loaded: LoadedBackbone) -> Outcome | None:
     return None
 
 
-def _halved_to(trained: Trained) -> int | None:
-    return trained.micro_batch if trained.halvings else None
-
-
 def _record_path(job: Job, loaded: LoadedBackbone, halved_to: int | None = None) -> Path:
     reasons = "\n".join(job.unrankable_reasons(halved_to))
     backbone = backbone_label(loaded.id, loaded.source, loaded.checkpoint_sha256)
@@ -301,101 +286,3 @@ def _step_log(job: Job, path: Path) -> AbstractContextManager[StepLog]:
     folder = job.options.out / "tensorboard" / path.name.removesuffix(SUFFIX)
     wanted = job.options.tensorboard and distributed.rank() == 0
     return StepLog(folder) if wanted else nullcontext(StepLog(None))
-
-
-def _record(
-    job: Job,
-    loaded: LoadedBackbone,
-    run: FineTune,
-    trained: Trained,
-    evaluation: Evaluation,
-    flops: int,
-    device: torch.device,
-    provenance: Provenance,
-    ledger: Ledger,
-    facts: dict[str, Any],
-) -> Record:
-    protocol, sessions = job.protocol, ledger.sessions
-    reasons = job.unrankable_reasons(_halved_to(trained))
-    return Record(
-        task=protocol.id,
-        protocol=ProtocolIdentity(
-            id=protocol.id,
-            version=protocol.version,
-            hash=protocol.hash(),
-            identity=protocol.identity(),
-            content=protocol.model_dump(mode="json", exclude_none=True),
-        ),
-        backbone=_backbone_facts(loaded, run, flops),
-        seed=job.seed,
-        primary_metric=protocol.primary_metric,
-        metrics=evaluation.metrics,
-        rankable=not reasons,
-        unrankable_reasons=reasons,
-        dataset=run.dataset,
-        provenance=provenance,
-        arguments=Arguments(passed=list(job.options.passed), resolved=_resolved(job, device)),
-        device=device_facts(device).model_copy(update={"count": distributed.world_size()}),
-        cost=Cost(
-            wall_clock_s=sum(session.seconds for session in sessions),
-            device_hours=sum(one.seconds * one.processes for one in sessions) / 3600,
-            restarts=len(sessions) - 1,
-            peak_memory_bytes=distributed.largest(peak_memory(device)),
-            train_images_per_s=trained.images_per_s,
-            parameters_total=sum(p.numel() for p in run.model.parameters()),
-        ),
-        training=TrainingFacts(
-            steps=trained.steps,
-            first_losses=_losses(trained.losses[0]),
-            last_losses=_losses(trained.losses[-1]),
-            micro_batch=trained.micro_batch,
-            halved_at_steps=tuple(halving.step for halving in trained.halvings),
-            **facts,
-        ),
-        started=sessions[0].started,
-        ended=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _backbone_facts(loaded: LoadedBackbone, run: FineTune, flops: int) -> BackboneFacts:
-    return BackboneFacts(
-        id=loaded.id,
-        source=loaded.source,
-        checkpoint_sha256=loaded.checkpoint_sha256,
-        audit=loaded.audit.as_dict() if loaded.audit else None,
-        partial=loaded.partial,
-        pixels=asdict(loaded.convention),
-        parameters=parameter_count(loaded.backbone),
-        flops=flops,
-        flops_size=run.example_size,
-        notes={
-            "channels": loaded.backbone.channels,
-            "strides": loaded.backbone.strides,
-            "made": loaded.backbone.made,
-            **loaded.notes,
-        },
-    )
-
-
-def _resolved(job: Job, device: torch.device) -> dict[str, Any]:
-    options = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(job.options).items()}
-    del options["passed"]
-    options["workers"] = choose_workers(job.options.workers, device)
-    return {"backbone": job.backbone, "arch": job.arch, "seed": job.seed, **options}
-
-
-def _losses(row: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in row.items() if name != "step"}
-
-
-def _reset_peak_memory(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak bytes: of the device's allocator on CUDA, of the whole process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -16,12 +16,13 @@ from benchbed.engine.loop import evaluate as score
 from benchbed.engine.recipe import apply_drop_path, choose_recipe
 from benchbed.engine.schedule import resolve_schedule
 from benchbed.errors import UsageError
-from benchbed.evaluation import PREPARE, data_root, finished, peak_memory
+from benchbed.evaluation import PREPARE, data_root, finished
 from benchbed.jobs import Job
 from benchbed.models.backbone import Backbone
 from benchbed.models.cost import forward_flops, parameter_count
 from benchbed.models.sources import build
 from benchbed.placement import choose_device, choose_workers, require_devices
+from benchbed.run_record import peak_memory
 from benchbed.specs.training import Schedule, Training
 
 WARM_UP_STEPS = 4

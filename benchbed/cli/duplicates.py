@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchbed.cli.corpus_options import ClassList
 from benchbed.cli.eval import DataRoot
 from benchbed.cli.progress import PLAIN_INTERVAL_S, clock
 from benchbed.errors import UsageError
@@ -25,9 +26,7 @@ def duplicates(
     ],
     task: Annotated[list[str], typer.Option("--task", help="A task id; repeatable; or `all`.")],
     data_root: DataRoot = None,
-    class_list: Annotated[
-        Path | None, typer.Option("--class-list", help="Class names of tar shards.")
-    ] = None,
+    class_list: ClassList = None,
     run: Annotated[
         list[Path] | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchbed.cli import torchrun
+from benchbed.cli.device_options import Device, MicroBatch, SnapshotEvery, Workers
 from benchbed.errors import BenchbedError, JobsFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ def evaluate(
     ] = None,
     data_root: DataRoot = None,
     out: Annotated[Path, typer.Option("--out", help="Folder of the records.")] = Path("runs"),
-    device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: cuda where there.")
-    ] = None,
+    device: Device = None,
     gpus: Annotated[
         int | None,
         typer.Option("--gpus", min=1, help="GPUs a run; with --device cpu, processes."),
@@ -57,14 +56,8 @@ def evaluate(
             "--processes", min=1, help="Runs side by side, each on one thread or its own GPUs."
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=0, help="Loader processes. Default: up to 8 a GPU, else 0."),
-    ] = None,
-    micro_batch: Annotated[
-        int | None,
-        typer.Option("--micro-batch", min=1, help="Pictures a pass; the global batch stays."),
-    ] = None,
+    workers: Workers = None,
+    micro_batch: MicroBatch = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Shorten the schedule (unrankable).")
     ] = None,
@@ -81,9 +74,7 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print sizes, cost and hours; train nothing.")
     ] = False,
-    snapshot_every: Annotated[
-        float, typer.Option("--snapshot-every", min=1, help="Seconds between snapshots.")
-    ] = 600.0,
+    snapshot_every: SnapshotEvery = 600.0,
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Store the fine-tuned weights beside the record.")
     ] = False,

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from benchbed.cli import torchrun
-from benchbed.errors import UsageError
+from benchbed.cli.corpus_options import (
+    Classes,
+    ClassList,
+    Corpus,
+    Fraction,
+    MinConfidence,
+    Noise,
+    Pictures,
+    class_choice,
+)
+from benchbed.cli.device_options import Device, MicroBatch, SnapshotEvery, Workers
 
 if TYPE_CHECKING:
     from benchbed.pretrain.job import PretrainJob
@@ -14,38 +24,19 @@ if TYPE_CHECKING:
 
 
 def pretrain(
-    corpus: Annotated[
-        str,
-        typer.Option(
-            "--corpus",
-            help="A folder of class folders, tar shards (s-{000..099}.tar; URLs and pipe: commands"
-            " are copied into the cache first), or world.",
-        ),
-    ],
+    corpus: Corpus,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Id of a shipped recipe, or a YAML file.")
     ] = "modern",
     arch: Annotated[
         str | None, typer.Option("--arch", help="timm:NAME or torchvision:NAME, not the recipe's.")
     ] = None,
-    pictures: Annotated[
-        int | None, typer.Option("--pictures", min=1, help="Size of the subset. Default: all.")
-    ] = None,
-    fraction: Annotated[
-        float | None, typer.Option("--fraction", help="Its share of the corpus instead.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option("--classes", help="How many classes, or a file of their names.")
-    ] = None,
-    noise: Annotated[
-        float, typer.Option("--noise", help="Share of pictures that get a wrong label, 0 to 1.")
-    ] = 0.0,
-    class_list: Annotated[
-        Path | None, typer.Option("--class-list", help="Class names of tar shards.")
-    ] = None,
-    min_confidence: Annotated[
-        float, typer.Option("--min-confidence", help="Drop labels of tar shards below it.")
-    ] = 0.0,
+    pictures: Pictures = None,
+    fraction: Fraction = None,
+    classes: Classes = None,
+    noise: Noise = 0.0,
+    class_list: ClassList = None,
+    min_confidence: MinConfidence = 0.0,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of subset, initialisation and order.")
     ] = 0,
@@ -62,20 +53,12 @@ def pretrain(
         str | None,
         typer.Option("--name", help="Folder in it, and name on boards. Default: from the request."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: cuda where there.")
-    ] = None,
+    device: Device = None,
     gpus: Annotated[
         int | None, typer.Option("--gpus", min=1, help="GPUs; with --device cpu, processes.")
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=0, help="Loader processes. Default: up to 8 a GPU, else 0."),
-    ] = None,
-    micro_batch: Annotated[
-        int | None,
-        typer.Option("--micro-batch", min=1, help="Pictures a pass; the global batch stays."),
-    ] = None,
+    workers: Workers = None,
+    micro_batch: MicroBatch = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="Run the network through torch.compile.")
     ] = False,
@@ -88,9 +71,7 @@ def pretrain(
             " outgrows one.",
         ),
     ] = "none",
-    snapshot_s: Annotated[
-        float, typer.Option("--snapshot-every", min=1, help="Seconds between snapshots.")
-    ] = 600.0,
+    snapshot_s: SnapshotEvery = 600.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done; train nothing.")
     ] = False,
@@ -105,7 +86,7 @@ def pretrain(
         arch=arch,
         pictures=pictures,
         fraction=fraction,
-        classes=None if classes is None else _class_choice(classes),
+        classes=None if classes is None else class_choice(classes),
         noise=noise,
         class_list=class_list,
         min_confidence=min_confidence,
@@ -129,20 +110,6 @@ def pretrain(
         _run_as_one_of_several(job)
     else:
         _run(job)
-
-
-def _class_choice(text: str) -> int | tuple[str, ...]:
-    """A count, or the names that a text file holds, one a line."""
-    if text.isdecimal():
-        return int(text)
-    path = Path(text)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"--classes {text}: neither a count nor a readable file of class names, one a line"
-        ) from error
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _show_plan(job: "PretrainJob") -> None:

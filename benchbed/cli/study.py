@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchbed.cli.device_options import Device
 from benchbed.cli.eval import DataRoot
 from benchbed.errors import BenchbedError, JobsFailedError
 
@@ -39,9 +40,7 @@ def study(
         int | None,
         typer.Option("--processes", min=1, help="Runs side by side. Default: one a core or GPU."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda, cuda:1 … Default: cuda where there.")
-    ] = None,
+    device: Device = None,
     gpus: Annotated[
         int, typer.Option("--gpus", min=1, help="GPUs a run; with --device cpu, processes.")
     ] = 1,
