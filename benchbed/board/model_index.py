@@ -78,7 +78,7 @@ def model_index(
 
     A value is the mean over seeds, a fraction in [0, 1] at full precision; its `args` hold the
     protocol's identity and full hash, the data's fingerprint, the seeds, each seed's value and half
-    of the 95 % interval.
+    of the 95 % interval over seeds.
 
     Args:
         records: of any backbones; those that may not be ranked are left out.
@@ -193,7 +193,7 @@ def _metric(name: str, records: list[Record], column: Column) -> dict[str, Any]:
         "values": list(cell.values),
     }
     if cell.half_interval is not None:
-        args["half_interval_95"] = cell.half_interval
+        args["half_interval_95_over_seeds"] = cell.half_interval
     return {
         "type": type_,
         "value": cell.mean,

@@ -40,14 +40,14 @@ def test_a_value_is_the_mean_fraction_with_its_protocol_seeds_and_interval(recor
     assert args["protocol_hash"] == records[0].protocol.hash
     assert (args["seeds"], args["values"]) == ([0, 1, 2], [0.7, 0.72, 0.71])
     low, high = stats.t.interval(0.95, 2, loc=0.71, scale=stats.sem([0.7, 0.72, 0.71]))
-    assert args["half_interval_95"] == pytest.approx((high - low) / 2)
+    assert args["half_interval_95_over_seeds"] == pytest.approx((high - low) / 2)
 
 
 def test_too_few_seeds_are_told_and_one_has_no_interval(records):
     assert "mean of 2 of 3 seeds)" in only_metric(records[:2])["name"]
     metric = only_metric(records[:1])
     assert metric["name"].endswith(", 1 of 3 seeds)")
-    assert "half_interval_95" not in metric["args"]
+    assert "half_interval_95_over_seeds" not in metric["args"]
 
 
 def test_a_card_reads_back_what_was_exported():
