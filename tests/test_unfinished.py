@@ -95,7 +95,9 @@ CALL = ["eval", "--backbone", "random:timm:test_resnet", "--task", "imagenet-cls
         "0", "--steps", "40", "--limit", "40", "--device", "cpu"]  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_the_same_command_goes_on_after_a_signal(world, tmp_path, number):
     command = [sys.executable, "-m", "benchbed", *CALL, "--data-root", str(world)]
     # without git: a commit that is made meanwhile would have the snapshots refused

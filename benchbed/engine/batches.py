@@ -153,8 +153,8 @@ class _CollateOrError:
 
 def _in_loader(error: BaseException) -> bool:
     return any(
-        frame.filename == torch.utils.data.dataloader.__file__
-        for frame in traceback.extract_tb(error.__traceback__)
+        frame.f_code.co_filename == torch.utils.data.dataloader.__file__
+        for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 
 
@@ -168,13 +168,14 @@ def loader_deaths_told() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
+        if not isinstance(error, RuntimeError):
+            # torch's own error, told by a signal, comes at any moment now: not into what follows
+            with suppress(RuntimeError):
+                time.sleep(SIGNAL_S)
         told = " ".join(str(error).split())
         if not told.startswith("DataLoader worker"):
             if isinstance(error, RuntimeError) or not _in_loader(error):
                 raise
-            # torch's own error, told by a signal, comes at any moment now: not into what follows
-            with suppress(RuntimeError):
-                time.sleep(SIGNAL_S)
         shared = "shared memory" in told
         cause = "the shared memory is full" if shared else "most likely for memory"
         remedy = "enlarge /dev/shm" if shared else "free some memory"

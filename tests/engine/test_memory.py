@@ -359,6 +359,7 @@ def train_in_two(at_most, tell, micro_batch=None):
     return trained.losses, trained.micro_batch, trained.halvings
 
 
+@pytest.mark.slow
 def test_a_process_without_memory_ends_all_and_they_begin_again(monkeypatch, request):
     monkeypatch.syspath_prepend(request.config.rootpath)
     told = []

@@ -22,7 +22,7 @@ from benchbed.study.pretrainer import (
     weights_folder,
 )
 
-SOURCE = "world:pictures=60,side=32,cache=none"
+SOURCE = "world:pictures=60,side=34,cache=none"
 
 GRID = """
   - name: data size
