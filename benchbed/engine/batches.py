@@ -173,9 +173,9 @@ def loader_deaths_told() -> Iterator[None]:
             with suppress(RuntimeError):
                 time.sleep(SIGNAL_S)
         told = " ".join(str(error).split())
-        if not told.startswith("DataLoader worker"):
-            if isinstance(error, RuntimeError) or not _in_loader(error):
-                raise
+        known = told.startswith("DataLoader worker")
+        if not known and (isinstance(error, RuntimeError) or not _in_loader(error)):
+            raise
         shared = "shared memory" in told
         cause = "the shared memory is full" if shared else "most likely for memory"
         remedy = "enlarge /dev/shm" if shared else "free some memory"

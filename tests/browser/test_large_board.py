@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs `pip install playwright`")
 
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
@@ -109,7 +109,7 @@ def test_one_task_is_shown_alone_ranked_by_its_score(open_page, odd_pages):
     assert scores == sorted(scores, reverse=True)
     assert rows(page) != everything
     page.get_by_role("button", name="Reset").click()
-    page.wait_for_function("document.querySelectorAll('figure[hidden]').length === 0")
+    sync_api.expect(page.locator("figure[hidden]")).to_have_count(0)
     assert (tasks.count(), rows(page)) == (5, everything)
 
 
