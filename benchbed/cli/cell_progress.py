@@ -79,7 +79,7 @@ class CellProgress:
             self._shown_at.pop(what, None)
             self._eta = f"  ETA {clock(eta_s)}"
         self._print(
-            _fitted(f"[{self._ended}/{self._total}] ", what, f": {state}  ETA {clock(eta_s)}")
+            fitted(f"[{self._ended}/{self._total}] ", what, f": {state}  ETA {clock(eta_s)}")
         )
 
     def _screen(self) -> Text:
@@ -95,10 +95,10 @@ class CellProgress:
 def _line_of(told: Told) -> str:
     rest = "scoring" if told.step == told.steps else f"ETA {clock(told.eta_s)}"
     tail = f"  step {told.step}/{told.steps}  loss {told.loss:.4g}  {rest}"
-    return _fitted("  ", told.run, tail)
+    return fitted("  ", told.run, tail)
 
 
-def _fitted(head: str, middle: str, tail: str) -> str:
+def fitted(head: str, middle: str, tail: str) -> str:
     """One line of at most `WIDTH` characters, whose middle gives way."""
     room = WIDTH - len(head) - len(tail)
     shown = middle if len(middle) <= room else f"{middle[: max(1, room - 1)]}…"

@@ -55,14 +55,15 @@ def quickstart(
 
 
 def _line(number: int, total: int, done: "Finished", start: float) -> str:
+    from benchbed.cli.cell_progress import fitted
     from benchbed.cli.progress import clock
 
     elapsed = time.perf_counter() - start
     eta = clock(elapsed / number * (total - number))
     job = done.job
-    what = f"{job.protocol.id} {job.backbone} seed {job.seed}"
+    what = f"seed {job.seed} {job.protocol.id} {job.backbone}"
     state = "failed" if done.error else "skipped, done" if done.skipped else done.headline
-    return f"[{number}/{total}] {what}: {state}  ETA {eta}"
+    return fitted(f"[{number}/{total}] ", what, f": {state}  ETA {eta}")
 
 
 def _show(out: Path) -> None:
