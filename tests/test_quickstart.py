@@ -103,9 +103,7 @@ def test_one_seed_ranks_all_and_the_second_call_skips_it(tmp_path):
     }
     pairs = [pair for pair in random_twins().items() if pair[0] in BACKBONES]
     assert len(pairs) == 2
-    assert all(
-        scores[pretrained, task] > scores[twin, task] for pretrained, twin in pairs for task in TASKS
-    )
+    assert all(scores[one, task] > scores[twin, task] for one, twin in pairs for task in TASKS)
     page = (tmp_path / "q" / "leaderboard.md").read_text(encoding="utf-8")
     again = call()
     assert "20 runs (20 already done, skipped)" in again.stdout
