@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ SampleKey = tuple[int, int]
 
 PREFETCHED = 4
 """Micro-batches that each worker has ready."""
+
+DEATH = "DataLoader worker"
+"""How torch's message of a dead loader process begins."""
 
 SIGNAL_S = 1.0
 """Within it the system tells of a process that has died."""
@@ -158,6 +161,26 @@ def _in_loader(error: BaseException) -> bool:
     )
 
 
+def _death_told(error: BaseException) -> str | None:
+    """What is known of the death of a loader process that led to an error; None for other errors.
+
+    Torch tells it by a signal, at any moment: inside other code, whose own error may follow, and
+    some time after the process's connection broke.
+    """
+    if isinstance(error, RuntimeError):
+        seen: BaseException | None = error
+        while seen is not None:
+            if str(seen).startswith(DEATH):
+                return " ".join(str(seen).split())
+            seen = seen.__context__
+        return None
+    try:
+        time.sleep(SIGNAL_S)
+    except RuntimeError as signalled:
+        return _death_told(signalled)
+    return " ".join(str(error).split()) if _in_loader(error) else None
+
+
 @contextmanager
 def loader_deaths_told() -> Iterator[None]:
     """Turn the death of a loader process, of which torch tells at any moment, into the remedy.
@@ -168,13 +191,8 @@ def loader_deaths_told() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ConnectionError, EOFError) as error:
-        if not isinstance(error, RuntimeError):
-            # torch's own error, told by a signal, comes at any moment now: not into what follows
-            with suppress(RuntimeError):
-                time.sleep(SIGNAL_S)
-        told = " ".join(str(error).split())
-        known = told.startswith("DataLoader worker")
-        if not known and (isinstance(error, RuntimeError) or not _in_loader(error)):
+        told = _death_told(error)
+        if told is None:
             raise
         shared = "shared memory" in told
         cause = "the shared memory is full" if shared else "most likely for memory"

@@ -15,7 +15,10 @@ from benchbed.records.store import read_rows
 BOUND_S = 300
 """Far above what it takes (some seconds, on a free machine), far below a hang."""
 
-LOADER = r"^a loader process died, most likely for memory \(DataLoader worker \(pid.*go(es)? on$"
+LOADER = (
+    r"^a loader process died, most likely for memory \((DataLoader worker \(pid|\[Errno).*goes on$"
+)
+"""Its connection may break before torch, or the system, tells of the death."""
 
 
 def kill_a_child(progress):
