@@ -1,5 +1,6 @@
 """Snapshots of a run under way: written whole or not at all, checked before they are trusted."""
 
+import io
 import re
 import time
 from collections.abc import Callable
@@ -97,8 +98,11 @@ class Snapshots:
         temporary = temporary_beside(self.folder / "step")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
-                torch.save(content, stream)
+            # into memory first: a signal's error inside torch's writer would abort the process when
+            # that finds its file closed
+            whole = io.BytesIO()
+            torch.save(content, whole)
+            temporary.write_bytes(whole.getbuffer())
             path = self.folder / f"step-{step:09}-{file_sha256(temporary)[:16]}.pt"
             replace_durably(temporary, path)
         except (OSError, RuntimeError) as error:
