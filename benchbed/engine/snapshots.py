@@ -1,5 +1,6 @@
 """Snapshots of a run under way: written whole or not at all, checked before they are trusted."""
 
+import hashlib
 import io
 import re
 import time
@@ -103,12 +104,13 @@ class Snapshots:
             whole = io.BytesIO()
             torch.save(content, whole)
             temporary.write_bytes(whole.getbuffer())
-            path = self.folder / f"step-{step:09}-{file_sha256(temporary)[:16]}.pt"
+            digest = hashlib.sha256(whole.getbuffer()).hexdigest()
+            path = self.folder / f"step-{step:09}-{digest[:16]}.pt"
             replace_durably(temporary, path)
         except (OSError, RuntimeError) as error:
             with suppress(OSError):
                 temporary.unlink()
-            # torch.save tells of a full disk by a RuntimeError
+            # a signal's error is not the disk's
             if disk_errno(error) is None:
                 raise
             raise refused(self.folder / f"step-{step:09}", error) from error
